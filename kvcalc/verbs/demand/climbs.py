@@ -4,14 +4,14 @@ Between two moments at which requests come, go, or begin or end a staircase (sta
 requests go up one step. When they do repeats with a period, so how many have is whole periods times the requests on the
 staircase, and those whose phase has passed. What is held at the two ends of such a stretch of time bounds what is held
 in it. So percentiles are first bounded by all stretches, and then only those stretches are looked at step by step in
-which a bound lies.
+which a bound lies (windows.py).
 """
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, bisect_right
-from itertools import accumulate, pairwise
+from bisect import bisect_right
+from itertools import accumulate, chain, islice, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.verbs.demand.climbing import Climbing
@@ -27,17 +27,13 @@ if TYPE_CHECKING:
     from kvcalc.verbs.demand.stays import Stays
 
 
-_FEW = 6
+_FEW = 1
 """Steps that requests go up on average of a staircase: of fewer each is an event of its own."""
-_BITS = 16
+_BITS = 18
 """Of what is held, by which stretches are told apart."""
-
-
-class Bracket(NamedTuple):
-    """Values, both included."""
-
-    low: int
-    high: int
+_TOGETHER = 64
+"""Stretches on end that are looked at in one window."""
+_NO_GAP = -1
 
 
 class _Change(NamedTuple):
@@ -58,24 +54,27 @@ class _Change(NamedTuple):
 _NOTHING = _Change(0)
 
 
+class _Bracket(NamedTuple):
+    """Values, both included."""
+
+    low: int
+    high: int
+
+
 class Told(NamedTuple):
-    """What a first sweep found out for a second one.
+    """What the stretches tell of percentiles.
 
     Attributes:
-        shift: stretches are told apart by what is held, without so many last bits.
-        lows: of each stretch, at its beginning.
-        highs: at its end.
-        brackets: of the same bits, between which percentiles lie; ascending, apart from each other.
+        windows: of time, ascending, in which percentiles may lie.
+        level: value -> ticks of all other time: a value stands for all between two percentiles.
     """
 
-    shift: int
-    lows: array[int]
-    highs: array[int]
-    brackets: tuple[Bracket, ...]
+    windows: list[tuple[int, int]]
+    level: dict[int, int]
 
 
-class _Climbs(Sweep):
-    """What both sweeps have in common."""
+class Climbs(Sweep):
+    """Finds the most, the sum, and between which values each percentile lies."""
 
     def __init__(self, each: Steps, base: int, stays: Stays, most: int) -> None:
         """Of so many requests at most at the same time."""
@@ -101,6 +100,10 @@ class _Climbs(Sweep):
                 reached[at] = _Change(jump + stair.height, (*moves, (place, 0, way)))
         self._reached = {at: reached[at] for at in sorted(reached)}
         self._corners = [*self._reached]
+        self._bits = max(0, (base + most * each.bytes[-1]).bit_length() - _BITS)
+        self._begins: array[int] | list[int] = array("q") if stays.end < 1 << 63 else []
+        self._lows, self._highs = array("L"), array("L")  # of each stretch: at its beginning, and at its end
+        self._low, self._high = [0] * (1 << _BITS), [0] * (1 << _BITS)  # of such a value, ticks
 
     def edges(self) -> list[int]:
         edges = {-(-part * self._end // BUCKETS) for part in range(1, BUCKETS + 1)}
@@ -118,31 +121,46 @@ class _Climbs(Sweep):
         return codes
 
     def _over(self, codes: list[int]) -> None:
-        now, shift, climbing = self._now, self._shift, self._climbing
+        now, shift, bits, climbing = self._now, self._shift, self._bits, self._climbing
+        value, fixed, area = self._value, self._fixed, self._area
+        begins, lows, highs = self._begins.append, self._lows.append, self._highs.append
+        low, high, buckets, end = self._low, self._high, self.buckets, self._end
         mask, known = (1 << shift) - 1, self._known
         if len(known) > REMEMBERED:
             known.clear()
+        edge = peak = bucket = 0
         for code in codes:
             at = code >> shift
-            if at != now:
-                self._pass(now, at)
+            if at != now:  # in between requests do nothing but go up steps
+                begins(now)
+                last = value >> bits
+                lows(last)
+                low[last] += at - now
+                value = fixed
+                for each in climbing:
+                    if each.number:
+                        value += each.height * each.climbed(at)
+                if now >= edge:
+                    bucket = now * BUCKETS // end
+                    edge, peak = -(-(bucket + 1) * end // BUCKETS), buckets[bucket]
+                if value > peak:
+                    peak = buckets[bucket] = value
+                last = value >> bits
+                highs(last)
+                high[last] += at - now
                 now = at
             what = code & mask
             change = known.get(what)
             if change is None:
                 change = known[what] = self._change(what)
-            jump, moves, area = change
-            self._value += jump
-            self._fixed += jump
-            self._area += area
+            jump, moves, more = change
+            value += jump
+            fixed += jump
+            area += more
             for place, beyond, way in moves:
                 each = climbing[place]
-                self._fixed -= way * each.height * each.move(now, beyond, way)
-        self._now = now
-
-    def _pass(self, start: int, stop: int) -> None:
-        """A stretch of time in which requests do nothing but go up steps."""
-        raise NotImplementedError
+                fixed -= way * each.height * each.move(now, beyond, way)
+        self._now, self._value, self._fixed, self._area = now, value, fixed, area
 
     def _change(self, what: int) -> _Change:
         """What an event changes, by its tokens."""
@@ -160,79 +178,41 @@ class _Climbs(Sweep):
         at = bisect_right(self._each.tokens, tokens) - 1
         return self._areas[at] + self._each.bytes[at] * (tokens - self._each.tokens[at] + 1)
 
-    def _hold(self, value: int, ticks: int) -> None:
-        self.level[value] = self.level.get(value, 0) + ticks
-
-    def over_time(self) -> OverTime:
-        return OverTime(1, self._end, self.level, self.rising, {}, tuple(self.buckets), self._area)
-
-
-class Bounding(_Climbs):
-    """A first sweep finds the most, the sum, and between which values each percentile lies."""
-
-    def __init__(self, each: Steps, base: int, stays: Stays, most: int) -> None:
-        super().__init__(each, base, stays, most)
-        self._bits = max(0, (base + most * each.bytes[-1]).bit_length() - _BITS)
-        self._lows, self._highs = array("L"), array("L")
-        self._low, self._high = [0] * (1 << _BITS), [0] * (1 << _BITS)  # of such a value, ticks
-        self._climbed = [(each.height, each.climbed) for each in self._climbing]
-
-    def _pass(self, start: int, stop: int) -> None:
-        low, high, bits = self._value, self._fixed, self._bits
-        for height, climbed in self._climbed:
-            high += height * climbed(stop)
-        self._value = high
-        bucket = start * BUCKETS // self._end
-        self.buckets[bucket] = max(self.buckets[bucket], high)
-        ticks = stop - start
-        low >>= bits
-        high >>= bits
-        self._lows.append(low)
-        self._highs.append(high)
-        self._low[low] += ticks
-        self._high[high] += ticks
-
     def told(self, shares: Sequence[Fraction]) -> Told:
-        """Brackets of these percentiles. Those that meet are one."""
-        found: list[Bracket] = []
+        """Where percentiles of these shares of the time lie, and what lasts how long elsewhere."""
+        brackets = self._brackets(shares)
+        gaps = list[int]()  # which of those between brackets a value lies in
+        for place, bracket in enumerate(brackets):
+            gaps += [place] * (bracket.low - len(gaps))
+            gaps += [_NO_GAP] * (bracket.high + 1 - len(gaps))
+        gaps += [len(brackets)] * ((1 << _BITS) - len(gaps))
+        lasting = [0] * (1 + len(brackets))
+        windows, together = list[tuple[int, int]](), 0
+        ends = chain(islice(self._begins, 1, None), [self._end])
+        for begin, end, low, high in zip(self._begins, ends, self._lows, self._highs, strict=True):
+            gap = gaps[low]
+            if gap != _NO_GAP and gap == gaps[high]:
+                lasting[gap] += end - begin
+            elif together < _TOGETHER and windows and windows[-1][1] == begin:
+                windows[-1] = windows[-1][0], end
+                together += 1
+            else:
+                windows.append((begin, end))
+                together = 1
+        values = [*((each.low << self._bits) - 1 for each in brackets), (brackets[-1].high + 1) << self._bits]
+        return Told(windows, dict(zip(values, lasting, strict=True)))
+
+    def _brackets(self, shares: Sequence[Fraction]) -> list[_Bracket]:
+        """Between which values each percentile lies, ascending. Those that meet are one."""
+        found: list[_Bracket] = []
         lows, highs = ({value: ticks for value, ticks in enumerate(each) if ticks} for each in (self._low, self._high))
         for share in sorted(shares):
             low, high = percentile_of(lows, share), percentile_of(highs, share)
             if found and low <= found[-1].high + 1:
-                found[-1] = Bracket(found[-1].low, high)
+                found[-1] = _Bracket(found[-1].low, high)
             else:
-                found.append(Bracket(low, high))
-        return Told(self._bits, self._lows, self._highs, tuple(found))
-
-
-class Telling(_Climbs):
-    """A second sweep looks step by step at what lies in a bracket, and finds how long so much is held there."""
-
-    def __init__(self, each: Steps, base: int, stays: Stays, most: int, told: Told) -> None:
-        super().__init__(each, base, stays, most)
-        self._told, self._stretches = told, zip(told.lows, told.highs, strict=True)
-        self._begins = [bracket.low for bracket in told.brackets] + [1 << _BITS]
-        self._ends = [bracket.high for bracket in told.brackets]
-        self._outside = [0] * len(self._begins)  # ticks before each bracket, and after the last
+                found.append(_Bracket(low, high))
+        return found
 
     def over_time(self) -> OverTime:
-        """What lies outside of the brackets counts as a value next to them."""
-        bits, bounds = self._told.shift, [*((each << self._told.shift) - 1 for each in self._begins[:-1])]
-        for value, ticks in zip([*bounds, (self._ends[-1] + 1) << bits], self._outside, strict=True):
-            if ticks:
-                self._hold(value, ticks)
-        return super().over_time()
-
-    def _pass(self, start: int, stop: int) -> None:
-        low, high = next(self._stretches)
-        place = bisect_left(self._ends, low)
-        if high < self._begins[place]:
-            self._outside[place] += stop - start
-        else:
-            held, now = self._fixed + sum(each.height * each.until(start) for each in self._climbing), start
-            steps = [(time, each.height) for each in self._climbing for time in each.between(start, stop)]
-            for time, height in sorted(steps):
-                if time > now:
-                    self._hold(held, time - now)
-                held, now = held + height, time
-            self._hold(held, stop - now)
+        return OverTime(1, self._end, self.level, self.rising, {}, tuple(self.buckets), self._area)

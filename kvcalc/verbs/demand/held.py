@@ -7,6 +7,7 @@ engine takes whole blocks, they jump as the first token of a block begins (`Step
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -163,6 +164,7 @@ def _slopes(each: Callable[[int], int], longest: int, every: int) -> Slopes:
 
 def _steps(each: Callable[[int], int], longest: int, block: int) -> Steps:
     """Every number of tokens at which more is taken: the next is a block away, or it is looked for."""
+    each = cache(each)
     tokens, values, period, most = [0], [each(0)], block, each(longest)
     while True:
         here, value = tokens[-1], values[-1]

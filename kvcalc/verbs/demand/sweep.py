@@ -10,9 +10,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from kvcalc.verbs.demand.climbs import Bounding, Telling
+from kvcalc.verbs.demand.climbs import Climbs
 from kvcalc.verbs.demand.jumps import Jumps
 from kvcalc.verbs.demand.lines import Lines
+from kvcalc.verbs.demand.windows import held_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,10 +79,12 @@ def jumps_over_time(stays: Stays, each: Steps, base: int) -> OverTime:
 
 
 def climbs_over_time(stays: Stays, each: Steps, base: int, shares: Sequence[Fraction], most: int) -> OverTime:
-    """In two sweeps that look at few of the steps."""
-    bounded = _swept(Bounding(each, base, stays, most), stays)
-    told = _swept(Telling(each, base, stays, most, bounded.told(shares)), stays)
-    return bounded.over_time()._replace(level=told.over_time().level)
+    """In a sweep that looks at no step, and a look at the few windows of time in which a percentile may lie."""
+    climbs = _swept(Climbs(each, base, stays, most), stays)
+    windows, level = climbs.told(shares)
+    for value, ticks in held_in(windows, each, base, stays).items():
+        level[value] = level.get(value, 0) + ticks
+    return climbs.over_time()._replace(level=level)
 
 
 def _swept(sweep: Swept, stays: Stays) -> Swept:
