@@ -146,9 +146,9 @@ _imported = [0]
 
 @cache
 def _verified_once() -> None:
-    """A run of each kind: torch imports much of itself when that is first used."""
+    """A run of each kind, of a small model: torch imports much of itself when that is first used."""
     for device in ("meta", "cpu"):
-        assert kvcalc_package.verify("llama-3-8b", context=16, device=device, decode=True).verified
+        assert kvcalc_package.verify("gemma-3-270m", context=16, device=device, decode=True).verified
 
 
 def _settle() -> None:

@@ -35,6 +35,7 @@ from kvcalc.reference.base import (
     ReferenceParts,
     ReferenceState,
     Rows,
+    allocated,
     initialise,
 )
 from kvcalc.reference.compressed import CompressedAttention
@@ -125,6 +126,6 @@ def build(
         module = reference_of(mechanism)(mechanism, hidden_size, span)
     module = module.to(dtype)
     if torch.device(device).type != "meta":
-        module = module.to_empty(device=device)
+        module = allocated(module, device)
         initialise(module, seed)
     return module.requires_grad_(requires_grad=False)

@@ -12,7 +12,7 @@ Letters of shape suffixes, in every file of this folder:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from kvcalc.model.span import Span
     from kvcalc.reference.stored_as import StoredAs
+
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 class Weighted(Protocol):
@@ -83,7 +86,7 @@ class ReferenceLayer(nn.Module, ABC):
         with torch.device("meta"):
             part = type(self)(mechanism, self.hidden_size, self.span)
         part = part.to(weight.dtype)
-        part = part if weight.is_meta else part.to_empty(device=weight.device)
+        part = part if weight.is_meta else allocated(part, weight.device)
         return part.requires_grad_(requires_grad=False)
 
 
@@ -171,6 +174,18 @@ class ReferenceState(ReferenceLayer):
     @abstractmethod
     def advance(self, x_BTD: Tensor, kept: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The output (B, T, D) of the next tokens, from what is kept alone, and what is kept after them."""
+
+
+def allocated(module: Layer, device: torch.device | str) -> Layer:
+    """The same module, whose weights have no values yet, with memory for them on a device.
+
+    `Module.to_empty` does it too, but first imports sympy, which takes half a second.
+    """
+    weights = module.named_parameters()
+    module.load_state_dict(
+        {name: torch.empty(*it.shape, dtype=it.dtype, device=device) for name, it in weights}, assign=True
+    )
+    return module
 
 
 def initialise(module: nn.Module, seed: int) -> None:

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from kvcalc.memory.temporary import temporary
 from kvcalc.reference import build
+from kvcalc.reference.base import allocated
 from kvcalc.reference.mha_mqa_gqa import HeadAttention
 from kvcalc.reference.mla import MultiHeadLatentAttention
 from kvcalc.verification.result import Measurement
@@ -48,7 +49,7 @@ def temporary_memory(scope: Scope, gpu: Cuda) -> Measurement:
 
 @torch.inference_mode()
 def _peak(layer: OneLayer, model: Model, gpu: Cuda) -> int:
-    layer = layer.to(compute_dtype(model)).to_empty(device=gpu.torch_device)
+    layer = allocated(layer.to(compute_dtype(model)), gpu.torch_device)
     for weight in layer.parameters():
         weight.data.normal_(0, weight.shape[-1] ** -0.5)
     x_TD = torch.randn(CHUNK_TOKENS, layer.hidden_size, dtype=compute_dtype(model), device=gpu.torch_device)
