@@ -75,7 +75,12 @@ def _sections(each: Explanation) -> Iterator[str]:
             (f"of {each.name}", "of kvcalc"), ((f"`{own}`", ours) for own, ours in engine.given_elsewhere.items())
         )
     if each.versions:
-        yield from ("", "## Versions", "", f"Without a version `{each.versions[-1]}` is followed.")
+        yield from (
+            "",
+            "## Versions",
+            "",
+            f"Without a version `{engine.usual_version or each.versions[-1]}` is followed.",
+        )
         if len(each.versions) > 1:
             yield from ("", "Known are the rules of " + ", ".join(f"`{one}`" for one in each.versions) + ".", "")
             yield "A version between two of these has the rules of the earlier one. Others are refused."

@@ -87,7 +87,7 @@ def choose_engine(text: str, options: Mapping[str, str], block_size: str | None 
             other = f"engine {name} has no option '{key[:60]}'{nearest_or_all(key, kind.options)}"
             raise KvcalcError(f"--engine-option: {other if kind.options else none}")
     read = {key: kind.options[key].read(value, f"--engine-option {key}") for key, value in given.items()}
-    rules = _version(kind, version) if version else (kind.versions or (None,))[-1]
+    rules = _version(kind, version) if version else kind.usual_version or (kind.versions or (None,))[-1]
     older = version and version_number(version) != version_number(rules or "")
     return kind(rules, tuple(sorted(read.items())), version if older else None)
 

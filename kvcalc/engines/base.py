@@ -43,6 +43,7 @@ class Engine(Noun, ABC):
     Attributes:
         name: as `--engine` takes it.
         versions: those whose rules are known, the newest last; none of a plain formula.
+        usual_version: the one that is followed where nobody says; None: the newest.
         about: what it counts, in a sentence or two.
         formula: how, in symbols that `about` or the engine's documentation explains.
         source: where that is documented.
@@ -73,6 +74,7 @@ class Engine(Noun, ABC):
 
     name: ClassVar[str]
     versions: ClassVar[tuple[str, ...]] = ()
+    usual_version: ClassVar[str | None] = None
     about: ClassVar[str]
     formula: ClassVar[str]
     source: ClassVar[str]

@@ -278,7 +278,9 @@ def test_plain_engines_do_not_look_at_the_accelerator(engine: type[Engine]) -> N
 @every_engine
 def test_every_option_is_read_or_refused(engine: type[Engine], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENGINES, engine.name, engine)
-    assert choose_engine(engine.name, {}).version == (engine.versions[-1] if engine.versions else None)
+    usual = engine.usual_version or (engine.versions[-1] if engine.versions else None)
+    assert choose_engine(engine.name, {}).version == usual
+    assert usual is None or usual in engine.versions
     for name, option in engine.options.items():
         assert name == name.lower().replace("_", "-")
         if option.default is not None:

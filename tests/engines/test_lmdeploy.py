@@ -147,6 +147,18 @@ def test_what_is_not_followed_is_refused_by_name(model: str, settings: dict[str,
         kvcalc.capacity(model, engine="lmdeploy", **{"gpu": "h200", **settings})
 
 
+def test_the_pytorch_backend_is_followed_in_versions_whose_turbomind_is_not() -> None:
+    """executor/base.py and cache_engine of 0.17 and 0.18: what is new there is of indexers, states and drafts."""
+    asked: dict[str, Any] = {"gpu": "h100", "context": 8192}
+    found = [
+        kvcalc.capacity("qwen3-8b", engine=engine, engine_option={"backend": "pytorch"}, **asked).tokens
+        for engine in ("lmdeploy", "lmdeploy@0.17.0", "lmdeploy@0.18")
+    ]
+    assert found[0] == found[1] == found[2]
+    with pytest.raises(KvcalcError, match=r"--engine lmdeploy@0\.16, or --engine-option backend=pytorch"):
+        kvcalc.capacity("qwen3-8b", engine="lmdeploy@0.18", **asked)
+
+
 def test_windows_and_rounding_are_rows_of_their_own() -> None:
     shown = kvcalc.estimate("gpt-oss-120b", engine="lmdeploy", gpu="h200", batch=3, context=1000)
     assert shown.cache.bytes == 3 * 1024 * 73_728

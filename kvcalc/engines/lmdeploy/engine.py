@@ -28,6 +28,8 @@ LATENT_WIDTH = 576
 BYTES_OF_COMPUTING = 2
 OLDEST = (7, 0)
 CARDS = "src/turbomind/kernels/attention/arch.h"
+OF_TURBOMIND = "0.16"
+"""The version whose core was read. Later wheels have it compiled; their pytorch backend is Python, and was read."""
 NOT_FOLLOWED, EXACT = "--engine lmdeploy: kvcalc does not follow", "--engine exact counts them"
 
 
@@ -36,12 +38,14 @@ class Lmdeploy(Engine):
     """LMDeploy: its TurboMind backend, and its PyTorch backend as far as its rules are alike."""
 
     name: ClassVar[str] = "lmdeploy"
-    versions: ClassVar[tuple[str, ...]] = ("0.16",)
+    versions: ClassVar[tuple[str, ...]] = ("0.16", "0.17", "0.18")
+    usual_version: ClassVar[str | None] = OF_TURBOMIND
     about: ClassVar[str] = (
         "Has one pool of blocks on every rank, with a share of what the weights leave free: activations have the rest. "
         "Windows keep every token. Models with states, of an encoder's tokens, with an indexer, with layers that share "
-        "a cache or that differ in their heads are refused: kvcalc does not follow those. Its rules were read, and no "
-        "log of it is known; that it has a class for the model is not checked."
+        "a cache or that differ in their heads are refused: kvcalc does not follow those. Its rules were read "
+        "(those of its pytorch backend up to 0.18), and no log of it is known; that it has a class for the model is "
+        "not checked."
     )
     formula: ClassVar[str] = (
         "tokens = cache-block-seq-len x floor(cache-max-entry-count x (memory - weights - context) / slab) x "
@@ -57,6 +61,11 @@ class Lmdeploy(Engine):
 
     def settle(self, setup: Setup) -> LmdeployLayout:
         settings = settings_of(self, setup.gpu)
+        if settings.turbomind and (self.version or OF_TURBOMIND) != OF_TURBOMIND:
+            raise KvcalcError(
+                f"--engine: kvcalc read the core of LMDeploy's TurboMind in {OF_TURBOMIND}, and later wheels have it "
+                f"compiled; --engine lmdeploy@{OF_TURBOMIND}, or --engine-option backend=pytorch"
+            )
         _check_deployment(self, setup)
         layers = tuple(setup.model.layout.kinds)
         _check_layers(layers, settings)
