@@ -29,6 +29,8 @@ _SEVERAL = (
     re.compile(rf"(?P<count>\d{{1,4}})\s*{_TIMES}\s*(?P<name>.+)"),
     re.compile(rf"(?P<name>.+?)(?:\s+{_TIMES}\s*|\s*[*]\s*)(?P<count>\d{{1,4}})"),
 )
+_MACHINES = {"mac": "apple", "macs": "apple", "macbook": "apple", "mac studio": "apple", "mac mini": "apple"}
+"""What people call the machines of a vendor."""
 _KINDS = re.compile(r"(?:sxm|pcie|nvl|bw|blackwell|ada)?")
 """What may follow a name that several accelerators have in common, beside a size."""
 
@@ -71,6 +73,7 @@ def named(text: str, gpus: Iterable[Gpu]) -> list[Gpu]:
     """The accelerators that a name fits, or is a part of: 'h100', 'rtx 40', 'blackwell', 'amd'."""
     asked = _letters(text[:MAX_NAME])
     whole = text.strip().lower()
+    whole = _MACHINES.get(whole, whole)
     return [
         gpu
         for gpu in gpus

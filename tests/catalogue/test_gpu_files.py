@@ -48,8 +48,8 @@ def test_memory_of_a_gpu_is_near_its_label(path: Path) -> None:
 
 
 def test_the_gpus() -> None:
-    assert len(GPU_FILES) == 57
-    assert len(gpu_names()) == len(set(gpu_names())) == 57 + len(table())
+    assert len(GPU_FILES) == 59
+    assert len(gpu_names()) == len(set(gpu_names())) == 59 + len(table())
     aliases = [alias for name in gpu_names() for alias in find_gpu(name).aliases]
     assert len(set(aliases)) == len(aliases)
     assert not set(aliases) & set(gpu_names())

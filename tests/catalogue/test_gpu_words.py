@@ -10,7 +10,7 @@ from each import for_each
 import kvcalc
 from kvcalc.catalogue import shipped_gpus
 from kvcalc.catalogue.gpu_table import table
-from kvcalc.catalogue.gpu_words import called_by_driver
+from kvcalc.catalogue.gpu_words import called_by_driver, named
 from kvcalc.catalogue.machines import MACHINES
 from kvcalc.units import GIB
 
@@ -24,6 +24,13 @@ NAMES = {
     "RTX 5090D V2": "rtx5090-d-v2",
     "AMD Radeon RX 7900 XTX (RADV NAVI31)": "rx7900-xtx",
     "gfx1151": "strix-halo",
+    "evo-x2": "strix-halo",
+    "4090M": "rtx4090-laptop",
+    "1660S": "gtx1660-super",
+    "B60": "arc-pro-b60",
+    "A100 40gb pcie": "a100-40-pcie",
+    "H100 SXM5": "h100-sxm",
+    "Radeon 780M": "radeon-780m",
     "rtx-4090": "rtx4090",
     "RTX 5090": "rtx5090",
     "4090 24GB": "rtx4090",
@@ -236,3 +243,13 @@ DRIVERS = {
 @pytest.mark.parametrize(("name", "cards"), DRIVERS.items())
 def test_what_drivers_call_them(name: str, cards: list[str]) -> None:
     assert [gpu.name for gpu in called_by_driver(name, shipped_gpus())] == cards
+
+
+def test_a_machine_finds_the_chips_of_its_vendor() -> None:
+    assert {gpu.vendor for gpu in named("mac", shipped_gpus())} == {"Apple"}
+
+
+def test_a_part_of_a_processor_asks_for_the_memory_it_is_given() -> None:
+    with pytest.raises(kvcalc.KvcalcError, match="--gpu-memory SIZE"):
+        kvcalc.capacity("qwen3-8b", gpu="890m", context=8192)
+    assert kvcalc.capacity("qwen3-0.6b", gpu="890m", gpu_memory="16GiB", context=8192, engine="llama-cpp").sequences
