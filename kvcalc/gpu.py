@@ -76,6 +76,11 @@ class Gpu(Noun):
     source: Text | None = None
     notes: Text | None = None
 
+    def __repr__(self) -> str:
+        """One line."""
+        about = self.title or self.vendor
+        return f"<{type(self).__name__} {self.name}{f': {about}' if about else ''}>"
+
     def __post_init__(self) -> None:
         if (self.memory_bytes is None) != (self.memory_from is None):
             raise ValueError("memory_bytes and memory_from come together")

@@ -118,6 +118,18 @@ class Noun:
         return f"{type(self).__name__}({told})"
 
 
+def every_field(value: object) -> str:
+    """A value as text that two values share only if they are equal, whatever their own reprs leave out."""
+    if isinstance(value, Noun):
+        told = ", ".join(f"{name}={every_field(getattr(value, name))}" for name in value.field_parts)
+        return f"{type(value).__name__}({told})"
+    if isinstance(value, (tuple, list)):
+        return f"({', '.join(map(every_field, value))})"
+    if isinstance(value, dict):
+        return every_field(tuple(value.items()))
+    return repr(value)
+
+
 @overload
 def noun(kind: type[T], /) -> type[T]: ...
 @overload

@@ -130,6 +130,31 @@ def test_a_result_at_a_prompt_is_one_short_line(answer: Result) -> None:
             assert "\n" not in repr(each)
 
 
+def test_what_is_no_result_of_one_command_has_the_same_surface() -> None:
+    row, scenario = next(kvcalc.sweep("llama-3-8b", batch=[2], context=1024)), kvcalc.make_scenario("llama-3-8b")
+    picture = kvcalc.plot("cache", "llama-3-8b", context=[1024, 2048])
+    review = kvcalc.report("llama-3-8b", tp=1)
+    for each in (row, picture, picture.chart, review, scenario):
+        assert len(repr(each)) <= 250
+    for each in (row, picture, review):
+        assert json.loads(each.to_json()) == each.to_dict()
+    assert row.to_dict()["cache_bytes"] == 2 * 1024 * 131_072
+    (series,) = picture.to_dict()["series"]
+    points = [(each["x"], each["y"]) for each in series["points"]]
+    assert points == [(1024, 1024 * 131_072), (2048, 2048 * 131_072)]
+    first = json.loads(review.to_json())["models"][0]["asked"][0]
+    assert first["verb"] == "estimate"
+    assert first["answer"] == kvcalc.estimate("llama-3-8b", tp=1).to_dict()
+    for noun in (scenario.model, scenario.gpu):
+        assert len(repr(noun)) <= 100
+
+
+def test_a_keyword_that_no_function_has_names_the_nearest() -> None:
+    for given, meant in (("model", "models"), ("contxt", "context")):
+        with pytest.raises(TypeError, match=f"argument '{given}'; did you mean '{meant}'"):
+            kvcalc.compare(**{given: "llama-3-8b"})  # type: ignore[arg-type]  # as a user may
+
+
 def test_results_of_other_questions_differ() -> None:
     assert kvcalc.estimate("llama-3-8b", batch=2) != kvcalc.estimate("llama-3-8b", batch=3)
     assert len({kvcalc.estimate("llama-3-8b", batch=batch) for batch in (1, 2, 2, 3)}) == 3

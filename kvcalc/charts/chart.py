@@ -129,6 +129,9 @@ class Framed(_Worded):
     x: Axis
     y: Axis
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.title}>"
+
 
 @noun
 class LineChart(Framed):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from enum import Enum
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
 
 from kvcalc.charts.looks import DARK, LIGHT
 from kvcalc.charts.svg import svg
@@ -43,6 +46,15 @@ class Picture(Noun):
 
         return page(self.chart, width, dark=dark)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Its values and words, as plain numbers and texts."""
+        found: dict[str, Any] = _plain(self.chart)
+        return found
+
+    def to_json(self) -> str:
+        """The same as text."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
     def to_png(self, width: int = 720, *, dark: bool = False) -> bytes:
         """As PNG of twice as many pixels.
 
@@ -61,3 +73,15 @@ class Picture(Noun):
 
     def __repr__(self) -> str:
         return f"Picture({self.chart.title!r})"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Noun):
+        return {name: _plain(getattr(value, name)) for name in value.field_parts}
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Fraction):
+        return int(value) if value.denominator == 1 else float(value)
+    return value

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.catalogue import find_gpu, find_model
 from kvcalc.errors import KvcalcError
+from kvcalc.noun import every_field
 from kvcalc.scenario.axes import axis_values
 from kvcalc.scenario.option import read_options
 from kvcalc.scenario.options import Assumptions, ScenarioOptions
@@ -30,7 +31,7 @@ def inputs_of(options: Mapping[str, Any]) -> Inputs:
 
 def _digest(read: Callable[[], object]) -> str:
     try:
-        found = repr(read())
+        found = every_field(read())
     except KvcalcError as error:  # its rows have it too
         found = error.sentence
     return hashlib.sha256(found.encode(errors="replace")).hexdigest()[:16]

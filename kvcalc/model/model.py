@@ -7,6 +7,7 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+from kvcalc.errors import MAX_NAME, one_line
 from kvcalc.fields import CHECKED, MAX_PARAMETERS, Dim, Limits, Name, Parameters, Text, Tokens
 from kvcalc.formats.by_name import check_format
 from kvcalc.formats.weights import check_weight_format, find_weight_format
@@ -155,6 +156,11 @@ class Model(Noun):
             raise ValueError(f"layers: {self.num_layers:,} layers are beyond the limit of {MAX_LAYERS:,}")
         if sum(map(caches_written, self.layers)) > MAX_KINDS and len(self.distinct()) > MAX_KINDS:
             raise ValueError(f"layers: more than {MAX_KINDS} kinds of layers")
+
+    def __repr__(self) -> str:
+        """One line."""
+        counted = "" if self.parameters is None else f", {self.parameters:,} parameters"
+        return f"<Model {one_line(self.name, MAX_NAME)}: {self.num_layers:,} layers{counted}>"
 
     @property
     def parameters_beside_text(self) -> int:

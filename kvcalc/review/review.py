@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from kvcalc.noun import Noun, noun
+from kvcalc.record import SCHEMA_VERSION, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.note import Note
+    from kvcalc.record import Plain
     from kvcalc.review.pictures import Pictured
     from kvcalc.verbs.capacity_result import Capacity
     from kvcalc.verbs.comparing.result import Comparison
@@ -135,6 +138,29 @@ class Review(Noun):
         """What is left out of any of them, once each."""
         return _once(note for each in self.answers() for note in each.not_modelled)
 
+    def to_dict(self) -> dict[str, Plain]:
+        """What was answered, each as its command prints it with --json, and what was refused."""
+        found = {
+            "schema_version": SCHEMA_VERSION,
+            "command": "report",
+            "models": [
+                {
+                    "model": each.model,
+                    "settings": each.settings,
+                    "asked": [_asked(one) for one in each.asked],
+                }
+                for each in self.models
+            ],
+            "together": None if self.together is None else _asked(self.together),
+            "versions": self.versions,
+            "made_by": self.command,
+        }
+        return {name: plain(value) for name, value in found.items()}
+
+    def to_json(self) -> str:
+        """The same as text."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
     def html(self, unit: str = DEFAULT_UNIT) -> str:
         """One self-contained page: what `kvcalc report --format html` prints.
 
@@ -156,6 +182,11 @@ class Review(Noun):
 
     def __str__(self) -> str:
         return self.markdown()
+
+
+def _asked(one: Asked) -> dict[str, Plain]:
+    answer = None if one.answer is None else one.answer.to_dict()
+    return {"verb": one.verb, "command": one.command, "answer": answer, "refused": list(one.refused)}
 
 
 def _once(notes: Iterator[Note]) -> Iterator[Note]:

@@ -6,6 +6,7 @@ import inspect
 from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from kvcalc.errors import did_you_mean
 from kvcalc.named_tuple import NamedTuple
 from kvcalc.scenario.reading import as_given
 
@@ -107,7 +108,8 @@ def accepts(table: Any) -> Callable[[F], F]:
         @wraps(function)
         def checked(*args: Any, **given: Any) -> object:
             if unknown := given.keys() - known:
-                raise TypeError(f"{function.__name__}() got an unexpected keyword argument '{min(unknown)}'")
+                near = did_you_mean(min(unknown), known)
+                raise TypeError(f"{function.__name__}() got an unexpected keyword argument '{min(unknown)}'{near}")
             return function(*args, **given)
 
         keywords = [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from kvcalc.engines import Engine, Exact
 from kvcalc.engines.base import DEFAULT_UTILIZATION
 from kvcalc.engines.cache_format import CacheFormat, parse_cache_format
-from kvcalc.errors import KvcalcError
+from kvcalc.errors import MAX_NAME, KvcalcError, one_line
 from kvcalc.formats.by_name import find_format
 from kvcalc.formats.element import ElementFormat
 from kvcalc.formats.weights import find_asked_format
@@ -136,6 +136,12 @@ class Scenario(Noun):
     drafting: Drafting | None = None
     lora: Lora | None = None
     notes: tuple[Note, ...] = ()
+
+    def __repr__(self) -> str:
+        """One line: for whom it is a question, all that it asks is in its fields."""
+        workload, model = self.workload, one_line(self.model.name, MAX_NAME)
+        on = f", {self.gpu.name}, {self.engine.name}"
+        return f"<Scenario {model}, {workload.batch:,} x {workload.context:,} tokens{on}>"
 
     def load_on(self, deployment: Deployment) -> Load:
         """What the replica of a deployment that has most holds of the workload, every request with its last token."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,10 @@ class SweepRow(Record):
     def to_dict(self) -> dict[str, Plain]:
         """Its line of JSON Lines: the axes, and the fields asked for."""
         return dict(self.values)
+
+    def to_json(self) -> str:
+        """The same as text."""
+        return json.dumps(self.to_dict(), allow_nan=False)
 
 
 def rows_of(chunk: Chunk, columns: tuple[str, ...]) -> Iterator[SweepRow]:
