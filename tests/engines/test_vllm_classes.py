@@ -10,7 +10,7 @@ import pytest
 
 import kvcalc
 from kvcalc.catalogue.models import model_names, named_model
-from kvcalc.engines.vllm.classes import refuse_without_class
+from kvcalc.engines.vllm.classes import refuse_stages, refuse_without_class
 from kvcalc.errors import KvcalcError
 from kvcalc.model.model import Model
 
@@ -112,3 +112,9 @@ def test_classes_without_pipeline_stages(model: str, version: str) -> None:
     """Pipeline parallelism is not supported for this model. Supported models implement the `SupportsPP` interface."""
     with pytest.raises(KvcalcError, match=r"--pp: .* SupportsPP"):
         kvcalc.capacity(model, engine=f"vllm@{version}", gpu="h100", pp=2, cache_memory="20GiB")
+
+
+@pytest.mark.parametrize("kind", ["cohere_asr", "diffusion_gemma", "dory", "nemotron_h_omni"])
+def test_types_without_pipeline_stages(kind: str) -> None:
+    with pytest.raises(KvcalcError, match=r"--pp: .* SupportsPP"):
+        refuse_stages(replace(_model("llama-3-8b"), model_type=kind), (0, 33), 2)

@@ -106,6 +106,13 @@ def test_what_an_older_version_lays_out_wrong_is_refused(
     assert kvcalc.capacity(model, engine="vllm@0.33", **asked).tokens
 
 
+def test_tokens_that_layers_draft_in_turn_are_a_multiple_of_them() -> None:
+    """num_speculative_tokens must be divisible by n_predict (vllm/config/speculative.py of 0.19 to 0.33)."""
+    asked: dict[str, Any] = {"gpu": "h200", "tp": 8, "context": 8192, "engine": "vllm"}
+    with pytest.raises(KvcalcError, match=r"4 tokens are no multiple of the 3 layers that draft.* --mtp 3"):
+        kvcalc.capacity("step-3.5-flash", **asked, mtp=4)
+
+
 @pytest.mark.parametrize(
     ("model", "version", "tokens", "retained"),
     [

@@ -162,24 +162,43 @@ def test_tokens_in_flight() -> None:
         ("0.31.0", {"num_speculative_tokens": 2}, 2),  # EAGLE, MTP, a draft model
         ("0.26.0", {"num_speculative_tokens": 2, "speculative_method": "suffix"}, 1),
         ("0.33.0", {"runner": "pooling"}, 1),
+        ("0.33.0", {"async_scheduling": "false"}, 1),
+        ("0.33.0", {"async_scheduling": "true", "runner": "pooling"}, 2),
         ("0.25.1", {}, 1),  # SlidingWindowSpec has the tokens of one step
     ],
 )
 def test_steps_that_overlap(version: str, options: dict[str, Any], steps: int) -> None:
-    """scheduler_config.async_scheduling where nobody says (VllmConfig.__post_init__ of vllm/config/vllm.py)."""
+    """scheduler_config.async_scheduling (VllmConfig.__post_init__ of vllm/config/vllm.py)."""
     assert layout(version, "h100", "gemma-3-4b", 8192, **options).settings.max_concurrent_batches == steps
 
 
+def test_a_step_that_takes_prompts_whole() -> None:
+    """Without chunked prefill: 32,768 tokens, as vLLM 0.33's EngineArgs made of it on an H100 (tests/live)."""
+    assert settings("0.33.0", "h100", context=32768, enable_chunked_prefill="false").max_num_batched_tokens == 32768
+    assert settings("0.33.0", "h100", context=4096, enable_chunked_prefill="false").max_num_batched_tokens == 8192
+
+
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("version", "options", "told"),
     [
-        ({"speculative_method": "ngram"}, "num-speculative-tokens=N"),
-        ({"speculative_method": "medusa"}, "ngram, suffix"),
+        ("0.33.0", {"speculative_method": "ngram"}, "num-speculative-tokens=N"),
+        ("0.33.0", {"speculative_method": "medusa"}, "ngram, suffix"),
+        (
+            "0.32.0",
+            {"speculative_method": "ngram", "num_speculative_tokens": 2, "async_scheduling": "true"},
+            "does not go with speculative-method ngram in vllm before 0.33",
+        ),
+        (
+            "0.33.0",
+            {"enable_chunked_prefill": "false", "max_num_batched_tokens": 4096},
+            "4,096 is less than the 8,192 of --context.*max-num-batched-tokens=8192",
+        ),
+        ("0.10.0", {"enable_chunked_prefill": "false"}, "follows since vllm 0.19"),
     ],
 )
-def test_methods_that_draft_nothing_are_refused(options: dict[str, Any], told: str) -> None:
+def test_settings_that_do_not_go_together_are_refused(version: str, options: dict[str, Any], told: str) -> None:
     with pytest.raises(KvcalcError, match=told):
-        settings("0.33.0", "h100", **options)
+        settings(version, "h100", **options)
 
 
 @pytest.mark.parametrize(("version", "share"), [("0.19.0", 0.9), ("0.20.0", 0.92), ("0.33.0", 0.92)])

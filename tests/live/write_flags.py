@@ -27,7 +27,8 @@ FLAGS = {
         --kv-cache-memory-bytes --performance-mode --moe-backend --enable-prefix-caching --no-enable-prefix-caching
         --disable-hybrid-kv-cache-manager --no-disable-hybrid-kv-cache-manager --enforce-eager
         --mamba-ssm-cache-dtype --speculative-config --enable-lora --max-lora-rank --max-loras --revision
-        --lora-target-modules
+        --lora-target-modules --async-scheduling --no-async-scheduling --enable-chunked-prefill
+        --no-enable-chunked-prefill --gdn-prefill-backend
         """,
     "sglang": """
         --model-path --tp-size --pp-size --dp-size --ep-size --attn-dp-size --enable-dp-attention

@@ -456,6 +456,12 @@ def test_a_context_beyond_the_model_is_cut_as_ollama_cuts_it() -> None:
             'deepseek-ai/DeepSeek-V3.2 -tp 8 --kv-transfer-config \'{"kv_connector":"HiSparseConnector"}\'',
             "HiSparseConnector changes memory in a way that kvcalc does not follow",
         ),
+        ("Qwen/Qwen3-8B --runner draft", "--runner draft: kvcalc follows generate and pooling"),
+        (
+            "Qwen/Qwen3-Next-80B-A3B-Instruct -tp 4 --gdn-prefill-backend cutedsl",
+            "kvcalc follows flashinfer and triton",
+        ),
+        ("Qwen/Qwen3-8B -tp 2 --enable-expert-parallel", "has no experts, which vllm refuses"),
     ],
 )
 def test_what_lays_caches_out_otherwise_is_refused(line: str, says: str) -> None:

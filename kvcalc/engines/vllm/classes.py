@@ -110,8 +110,9 @@ _FOLLOWED: Mapping[Version, str] = MappingProxyType(
 """The first version that kvcalc follows the class in, where it came before: latents and states were kept otherwise."""
 
 _ON_ONE_STAGE = (
-    "aria gemma3n gemma3n_text hrm_text idefics3 iquestloopcoder mamba2 minimax minimax_m1 minimax_text_01 "
-    "NemotronH_Nano_VL_V2 ouro paddleocr_vl phi4mm smolvlm whisper zamba2"
+    "aria cohere_asr diffusion_gemma diffusion_gemma_text dory gemma3n gemma3n_text hrm_text idefics3 iquestloopcoder "
+    "mamba2 minimax minimax_m1 minimax_text_01 NemotronH_Nano_VL_V2 nemotron_h_omni ouro paddleocr_vl phi4mm smolvlm "
+    "whisper zamba2"
 )
 """Classes without SupportsPP, in every version from 0.19 to 0.33 that has them."""
 STAGES_TOLD: Version = (0, 19)

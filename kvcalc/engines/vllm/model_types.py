@@ -73,6 +73,7 @@ UNUSED_LEFT_OUT: Mapping[str, tuple[int, ...]] = MappingProxyType({"gemma3n": (0
 """Layers that read another's cache have no projections of their own to keys and values (models/gemma3n.py, gemma4.py,
 is_kv_shared_layer): not in 0.29, where the checkpoint's are loaded, there in 0.31."""
 
+OLMO_HYBRID = frozenset({"olmo_hybrid"})
 MIMO_V2 = frozenset({"mimo_v2_flash", "mimo_v2"})
 NEMOTRON_H = frozenset({"nemotron_h", "nemotron_h_puzzle", "NemotronH_Nano_VL_V2"})
 """States in fp32 where the file does not say (NemotronHForCausalLMConfig of vllm/model_executor/models/config.py)."""

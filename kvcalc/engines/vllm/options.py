@@ -21,6 +21,7 @@ BALANCED, THROUGHPUT, INTERACTIVITY = "balanced", "throughput", "interactivity"
 NATIVE, LMCACHE = "native", "lmcache"
 GENERATE, POOLING = "generate", "pooling"
 CUTLASS = "cutlass"
+FLASHINFER, TRITON = "flashinfer", "triton"
 WITHOUT_MODEL = ("ngram", "suffix")
 """Methods that draft from the text itself (vllm/config/speculative.py, SpeculativeMethod)."""
 MOE_BACKENDS = (
@@ -97,6 +98,20 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
         "disable-hybrid-kv-cache-manager": Option(
             or_auto(flag), AUTO, "Whether layers with windows or chunks keep every token."
         ),
+        "enable-chunked-prefill": Option(
+            or_auto(flag),
+            AUTO,
+            "From 0.19: whether a prompt may take several steps; without, a step has room for the longest request.",
+            source="vllm/engine/arg_utils.py, _set_default_max_num_seqs_and_batched_tokens_args; "
+            "vllm/config/scheduler.py, verify_max_model_len",
+        ),
+        "async-scheduling": Option(
+            or_auto(flag),
+            AUTO,
+            "Whether a step is scheduled while another runs, whose tokens windows are then kept for too; auto: where "
+            "the version can.",
+            source="vllm/config/vllm.py, VllmConfig.__post_init__ and max_concurrent_batches",
+        ),
         "enforce-eager": Option(flag, "false", "Whether there are no CUDA graphs."),
         "compiled-before": Option(
             or_auto(flag),
@@ -123,6 +138,13 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             AUTO,
             "From 0.17: what computes experts; cutlass holds more for those in nvfp4, others are counted alike.",
             source="vllm/config/kernel.py, MoEBackend; vllm/model_executor/layers/fused_moe/experts/cutlass_moe.py",
+        ),
+        "gdn-prefill-backend": Option(
+            _one_of(AUTO, FLASHINFER, TRITON),
+            AUTO,
+            "What computes prompts of gated delta nets: from 0.33 FlashInfer exports states, which takes a block more, "
+            "and Triton does not; auto: FlashInfer where the card has it.",
+            source="vllm/model_executor/layers/mamba/gdn/qwen_gdn_linear_attn.py, _resolve_gdn_prefill_backend",
         ),
         "performance-mode": Option(
             _one_of(BALANCED, THROUGHPUT, INTERACTIVITY),

@@ -38,6 +38,8 @@ PERFORMANCE_MODES: Version = (0, 17)
 IN_FLIGHT_BOUNDS: Version = (0, 26)
 """max_in_flight_tokens of SlidingWindowSpec (vllm/v1/kv_cache_interface.py): not in 0.25.1, and in 0.26.0."""
 DRAFTS_OVERLAP: Version = (0, 33)
+PROMPTS_WHOLE: Version = (0, 19)
+"""The first version read whose EngineArgs let a step be as long as the longest request without chunked prefill."""
 MODULES_READ_AGAIN: Version = (0, 28)
 """extra_retained_tokens of SlidingWindowSpec: not in 0.27.1, there in 0.28."""
 
@@ -60,6 +62,8 @@ class Settings(NamedTuple):
         kv_offloading_backend: native or lmcache.
         speculative_method: what drafts without a model or layers; auto: those.
         retained_tokens: before each window, which several layers that draft read again.
+        async_scheduling: as given; None: where the version can.
+        gdn_prefill_backend: what computes prompts of gated delta nets; auto: by card.
         defaults: names of those that nobody gave, of which the default depends on more than the version.
     """
 
@@ -85,6 +89,8 @@ class Settings(NamedTuple):
     pools: bool = False
     speculative_method: str = AUTO
     retained_tokens: int = 0
+    async_scheduling: bool | None = None
+    gdn_prefill_backend: str = AUTO
     defaults: tuple[str, ...] = ()
 
     @property
@@ -100,10 +106,12 @@ class Settings(NamedTuple):
 
     @property
     def overlaps_steps(self) -> bool:
-        """Whether a step is scheduled while another runs, where nobody says (async_scheduling of vllm/config/vllm.py).
+        """Whether a step is scheduled while another runs (async_scheduling of vllm/config/vllm.py).
 
-        Not where it pools, nor before 0.33 where tokens are drafted from the text itself.
+        Where nobody says, not if it pools, nor before 0.33 if tokens are drafted from the text itself.
         """
+        if self.async_scheduling is not None:
+            return self.async_scheduling
         return not self.pools and (self.speculative_method == AUTO or self.version >= DRAFTS_OVERLAP)
 
     @property
@@ -166,6 +174,23 @@ def _since_0_17(engine: Engine, name: str, version: Version) -> str:
     return value
 
 
+def _takes_prompts_whole(engine: Engine, version: Version, runner: str) -> bool:
+    """Whether a step must have room for the longest request.
+
+    Raises:
+        KvcalcError: of this version it is not followed.
+    """
+    chunked = engine.option("enable-chunked-prefill")
+    if chunked is None or version >= PROMPTS_WHOLE or (chunked and runner != "v0"):
+        return chunked is False
+    if engine.option("max-num-batched-tokens") is not None:
+        return False
+    raise KvcalcError(
+        f"--engine-option: enable-chunked-prefill {str(chunked).lower()}: kvcalc follows since vllm 0.19 what it makes "
+        "of the tokens of a step (vllm/engine/arg_utils.py); give max-num-batched-tokens too"
+    )
+
+
 def _check_adapters(setup: Setup, tokens: int, sequences: int, drafted: int) -> None:
     """Where tokens are drafted and there are adapters, a step must have room for all sequences' tokens.
 
@@ -180,8 +205,8 @@ def _check_adapters(setup: Setup, tokens: int, sequences: int, drafted: int) -> 
         )
 
 
-def _check_method(engine: Engine, setup: Setup) -> None:
-    """What drafts is said once, and there are tokens to draft.
+def _check_method(engine: Engine, setup: Setup, version: Version) -> None:
+    """What drafts is said once, there are tokens to draft, and steps overlap only where they can.
 
     Raises:
         KvcalcError: it is not so.
@@ -197,6 +222,26 @@ def _check_method(engine: Engine, setup: Setup) -> None:
         raise KvcalcError(
             f"--engine-option: speculative-method {method} drafts no tokens; --engine-option num-speculative-tokens=N"
         )
+    if engine.option("async-scheduling") and version < DRAFTS_OVERLAP:
+        raise KvcalcError(
+            f"--engine-option: async-scheduling true does not go with speculative-method {method} in vllm before 0.33 "
+            "(vllm/config/vllm.py, VllmConfig.__post_init__); leave it out"
+        )
+
+
+def _check_modules(setup: Setup, drafted: int) -> None:
+    """More tokens than there are layers that draft are drafted by all of them in turn, equally often.
+
+    Raises:
+        KvcalcError: they are no multiple.
+    """
+    draft = setup.draft
+    if draft is None or not draft.own_layers or drafted <= (layers := draft.model.num_layers) or not drafted % layers:
+        return
+    raise KvcalcError(
+        f"--mtp: {drafted} tokens are no multiple of the {layers} layers that draft, which vllm refuses "
+        f"(vllm/config/speculative.py, num_speculative_tokens % n_predict); --mtp {drafted - drafted % layers}"
+    )
 
 
 def _retained(setup: Setup, drafted: int, version: Version) -> int:
@@ -224,20 +269,28 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
         batch = Batch(2 * batch.tokens, 2 * batch.sequences)
     most_sequences = batch.sequences if sequences is None else sequences
     most_tokens = batch.tokens if tokens is None else tokens
+    whole = _takes_prompts_whole(engine, version, runner)
     if tokens is None:
-        most_tokens = max(most_tokens, tokens_of_an_item(version, setup.model))
+        most_tokens = max(most_tokens, tokens_of_an_item(version, setup.model), whole * setup.max_model_len)
     if runner != "v0":
         if tokens is None and version >= TOKENS_BOUNDED_BY_SEQUENCES:
             most_tokens = min(most_tokens, most_sequences * max(1, setup.max_model_len))
         if sequences is None and version >= SEQUENCES_BY_USAGE:
             most_sequences = min(most_sequences, most_tokens)
+    if whole and most_tokens < setup.max_model_len:
+        raise KvcalcError(
+            f"--engine-option: max-num-batched-tokens {most_tokens:,} is less than the {setup.max_model_len:,} of "
+            "--context, which vllm refuses with enable-chunked-prefill false (vllm/config/scheduler.py, "
+            f"verify_max_model_len); --engine-option max-num-batched-tokens={setup.max_model_len}"
+        )
     if most_tokens < most_sequences:
         raise KvcalcError(
             f"--engine-option: max-num-batched-tokens {most_tokens:,} is less than max-num-seqs {most_sequences:,}, "
             "which vllm refuses (vllm/config/scheduler.py)"
         )
     _check_adapters(setup, most_tokens, most_sequences, engine.option("num-speculative-tokens"))
-    _check_method(engine, setup)
+    _check_method(engine, setup, version)
+    _check_modules(setup, engine.option("num-speculative-tokens"))
     prefix = engine.option("enable-prefix-caching")
     given: dict[str, Any] = {"max-num-batched-tokens": tokens, "max-num-seqs": sequences}
     return Settings(
@@ -263,5 +316,7 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
         pools=engine.option("runner") == POOLING,
         speculative_method=engine.option("speculative-method"),
         retained_tokens=_retained(setup, engine.option("num-speculative-tokens"), version),
+        async_scheduling=engine.option("async-scheduling"),
+        gdn_prefill_backend=engine.option("gdn-prefill-backend"),
         defaults=tuple(name for name, value in given.items() if value is None),
     )

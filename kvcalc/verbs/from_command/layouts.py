@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.engines.option_values import AUTO
 from kvcalc.errors import KvcalcError
 from kvcalc.logs.launchers import OPTION
 from kvcalc.mechanisms import MLA, Compressed
+from kvcalc.verbs.log_check.vllm_settings import FOLLOWED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,9 +36,30 @@ def check_layouts(command: Command, model: Model, given: Mapping[str, Any]) -> N
     """
     if command.engine != "vllm":
         return
+    _check_values(command)
+    _check_experts(command, model)
     own = {*command.settings, *(given.get("engine_option") or {})}
     _check_backend(command, model, blocks_given=f"--{_BLOCK}" in own or _BLOCK in own or bool(given.get("block_size")))
     _check_connector(command, model, manager_given=_MANAGER in own)
+
+
+def _check_values(command: Command) -> None:
+    """Values that a log may have beside those that are followed, and that are left out there."""
+    for name, (followed, source) in FOLLOWED.items():
+        value = command.settings.get(name, AUTO)
+        if value not in {AUTO, *followed}:
+            raise KvcalcError(
+                f"{OPTION}: --{name} {value[:40]}: kvcalc follows {' and '.join(followed)} ({source}); leave it out of "
+                "the line"
+            )
+
+
+def _check_experts(command: Command, model: Model) -> None:
+    if command.settings.get("--ep", "").lower() == "true" and not model.is_mixture_of_experts:
+        raise KvcalcError(
+            f"{OPTION}: --enable-expert-parallel: {model.name} has no experts, which vllm refuses "
+            "(vllm/config/model.py, _verify_with_expert_parallelism); leave it out of the line"
+        )
 
 
 def _check_backend(command: Command, model: Model, *, blocks_given: bool) -> None:

@@ -33,6 +33,9 @@ SINCE: Mapping[str, Version] = MappingProxyType(
         "--language-model-only": (0, 17),
         "--skip-mm-profiling": (0, 19),
         "--runner": (0, 10, 2),
+        "--gdn-prefill-backend": (0, 19),
+        "--async-scheduling": (0, 19),
+        "--no-async-scheduling": (0, 19),
         "--lora-target-modules": (0, 19),
         "--moe-backend": (0, 17),
         "--no-enable-prefix-caching": (0, 6, 6),
@@ -52,10 +55,13 @@ _VALUES = (
     "kv-cache-memory-bytes",
     "performance-mode",
     "moe-backend",
+    "gdn-prefill-backend",
     "runner",
 )
 _SWITCHES = (
     "enable-prefix-caching",
+    "enable-chunked-prefill",
+    "async-scheduling",
     "disable-hybrid-kv-cache-manager",
     "enforce-eager",
     "language-model-only",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.deployment import MAX_RANKS
 from kvcalc.engines import ENGINES, version_number
 from kvcalc.engines.vllm.defaults import ENGINE_V0_GONE, ENGINE_V1, default_batch, runner_of
-from kvcalc.engines.vllm.options import CUTLASS, GENERATE, POOLING
+from kvcalc.engines.vllm.options import CUTLASS, FLASHINFER, GENERATE, POOLING, TRITON
 from kvcalc.engines.vllm.profiled.samplers import flashinfer_by_default
+from kvcalc.engines.vllm.settings import PROMPTS_WHOLE
 from kvcalc.engines.vllm.traits import traits_of
 from kvcalc.units import parse_count
 from kvcalc.verbs.log_check.engine_of_log import newest
@@ -31,13 +33,19 @@ _PARALLEL = re.compile(r"(TP|PP|DP)(\d{1,6})")
 """A worker's ranks in its name (vLLM, v1/executor/multiproc_executor.py, setup_proc_title_and_log_prefix)."""
 _SAMPLER = "use-flashinfer-sampler"
 _EXPERTS = "moe-backend"
-RUNNERS = (GENERATE, POOLING)
+FOLLOWED = MappingProxyType(
+    {
+        "runner": ((GENERATE, POOLING), "vllm/config/model.py, RunnerOption"),
+        "gdn-prefill-backend": ((FLASHINFER, TRITON), "vllm/model_executor/layers/mamba/gdn/qwen_gdn_linear_attn.py"),
+    }
+)
+"""Options of which not every value is followed: those that are, and where they are read."""
 _TOLD = {"1": "true", "true": "true", "0": "false", "false": "false"}
 """What VLLM_USE_FLASHINFER_SAMPLER says."""
 _AUTO_FIT = {"-1", "auto"}
 """What leaves the longest request to vLLM, which prints it then."""
 _SWITCHES = {"language-model-only", "skip-mm-profiling"}
-_RUNNER = "runner"
+_CHUNKED = "enable-chunked-prefill"
 COMPILES, _COMPILED = "compiles", "compiled-before"
 _LONG = 7
 """Digits of a number of ranks that is none."""
@@ -74,8 +82,9 @@ def _own(log: ServerLog) -> dict[str, str]:
         own |= _sampler(log, sampler)
     if (experts := own.pop(_EXPERTS, None)) is not None:
         own |= _kernels(log, experts)
-    if own.get(_RUNNER) not in {None, *RUNNERS}:
-        del own[_RUNNER]
+    own = {name: value for name, value in own.items() if name not in FOLLOWED or value in FOLLOWED[name][0]}
+    if (version_number(log.version or newest(log)) or ())[:2] < PROMPTS_WHOLE:
+        own.pop(_CHUNKED, None)  # it decides nothing there beside the tokens of a step, which are counted as printed
     if (compiles := COMPILES in own) or _COMPILED in own:
         loads = own.pop(_COMPILED, None) is not None
         own |= {} if compiles and loads else {_COMPILED: str(loads).lower()}  # which of several graphs is not said

@@ -5,17 +5,20 @@ from __future__ import annotations
 from math import lcm
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.engines.option_values import AUTO
 from kvcalc.engines.vllm.cache.compressed import BLOCK_SIZE as COMPRESSED_BLOCK_SIZE
 from kvcalc.engines.vllm.cache.pooled import granule
 from kvcalc.engines.vllm.cache.shared_entries import BLOCK_SIZE as OF_SHARED_ENTRIES
 from kvcalc.engines.vllm.cache.shared_entries import family_of_card, shares_entries
-from kvcalc.engines.vllm.model_types import BOUNDED_GATES
+from kvcalc.engines.vllm.model_types import BOUNDED_GATES, OLMO_HYBRID
+from kvcalc.engines.vllm.options import TRITON
 from kvcalc.formats.turboquant import TURBOQUANT
 from kvcalc.mechanisms import KDA, MLA, Compressed, GatedDeltaNet, Mamba2
 
 if TYPE_CHECKING:
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.vllm.defaults import Version
+    from kvcalc.engines.vllm.settings import Settings
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
 
@@ -143,7 +146,7 @@ def backend_of(version: Version, model: Model, gpu: Gpu, cache_format: CacheForm
     )
 
 
-def exports_states(version: Version, model: Model, gpu: Gpu) -> bool:
+def exports_states(version: Version, model: Model, gpu: Gpu, gdn_backend: str = AUTO) -> bool:
     """Whether prefills export the state at a block's end, and keep a block more for it.
 
     vllm/model_executor/layers/mamba/mamba_mixer2.py, MambaMixer2.get_kv_cache_spec, on every card;
@@ -154,15 +157,20 @@ def exports_states(version: Version, model: Model, gpu: Gpu) -> bool:
         return version >= MAMBA2_EXPORTED
     if any(isinstance(each, KDA) for each in kinds):
         return version >= KDA_EXPORTED and model.model_type in BOUNDED_GATES and _major(gpu) in FLASHKDA
-    return version >= GDN_EXPORTED and gdn_by_flashinfer(model, gpu)
+    return version >= GDN_EXPORTED and gdn_by_flashinfer(model, gpu, gdn_backend)
 
 
 def _major(gpu: Gpu) -> int:
     return 0 if gpu.compute_capability is None else gpu.compute_capability[0]
 
 
-def gdn_by_flashinfer(model: Model, gpu: Gpu) -> bool:
-    """Whether gated delta nets go to FlashInfer's kernel: on Hopper, and on Blackwell with keys of 128."""
+def gdn_by_flashinfer(model: Model, gpu: Gpu, asked: str = AUTO) -> bool:
+    """Whether gated delta nets go to FlashInfer's kernel: on Hopper, and on Blackwell with keys of 128.
+
+    Not where Triton's is asked for, and never those of OLMo Hybrid (olmo_gdn_linear_attn.py).
+    """
+    if asked == TRITON or model.model_type in OLMO_HYBRID:
+        return False
     layers = [layer.attention for layer in model.layout.kinds if isinstance(layer.attention, GatedDeltaNet)]
     if not layers:
         return False
@@ -171,19 +179,20 @@ def gdn_by_flashinfer(model: Model, gpu: Gpu) -> bool:
     return major == HOPPER or (major in {BLACKWELL, BLACKWELL_WORKSTATION} and plain)
 
 
-def state_alignment(backend: Backend, block_size: int | None, model: Model, gpu: Gpu, *, prefixes: bool) -> int:
+def state_alignment(backend: Backend, settings: Settings, model: Model, gpu: Gpu, *, prefixes: bool) -> int:
     """What the blocks of a model with states too are a multiple of.
 
     Args:
         backend: of its attention.
-        block_size: as given.
+        settings: of the server.
         model: that model.
         gpu: its card.
         prefixes: whether prefixes are shared: then blocks are on the grid of what the kernel exports.
     """
-    alignment = backend.state_alignment
+    alignment, block_size = backend.state_alignment, settings.block_size
     if block_size is not None and backend.version >= HYBRIDS_ASK_BACKEND:
         alignment = max(alignment, block_size)
-    if prefixes and backend.version >= GDN_EXPORTED and gdn_by_flashinfer(model, gpu):
+    by_flashinfer = gdn_by_flashinfer(model, gpu, settings.gdn_prefill_backend)
+    if prefixes and backend.version >= GDN_EXPORTED and by_flashinfer:
         return lcm(alignment, GDN_CHECKPOINT_ALIGNMENT)
     return alignment

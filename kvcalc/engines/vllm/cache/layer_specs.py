@@ -14,7 +14,7 @@ from kvcalc.engines.vllm.cache.span_specs import ChunkedLocal, SlidingWindow
 from kvcalc.engines.vllm.cache.specs import CrossAttention, FullAttention, Spec
 from kvcalc.engines.vllm.cache.state_spec import State
 from kvcalc.errors import KvcalcError
-from kvcalc.mechanisms import Compressed, Mamba1, MLAExpanded, Role
+from kvcalc.mechanisms import KDA, Compressed, Mamba1, MLAExpanded, Role
 from kvcalc.mechanisms.mha_mqa_gqa import KeysAndValues
 from kvcalc.model.span import Chunk, Window
 
@@ -34,6 +34,9 @@ OWN_WIDTH_OF_VALUES: Version = (0, 14)
 """FullAttentionSpec.head_size_v; before, a page is 2 x block_size x heads x head_size."""
 OWN_WIDTH_OF_VALUES_IN_WINDOWS: Version = (0, 20)
 """SlidingWindowSpec.head_size_v: not in 0.19, there in 0.20.2."""
+
+KDA_KEEPS_DRAFTED: Version = (0, 27)
+"""num_spec of kda_state_shape: not in 0.26, there in 0.27.1."""
 
 
 class Blocks(NamedTuple):
@@ -127,8 +130,15 @@ def _state(layer: Layer, rows: tuple[TensorRows, ...], rank: Rank, page: int | N
         page,
         states=1 + sum(further.values()),
         why_several=f"states of {' and '.join(why for why, several in further.items() if several)}",
-        speculative=0 if isinstance(layer.attention, Mamba1) else drafted,
+        speculative=drafted if _keeps_drafted_inputs(layer, rank.settings.version) else 0,
     )
+
+
+def _keeps_drafted_inputs(layer: Layer, version: Version) -> bool:
+    """Whether a convolution keeps inputs of drafted tokens too (vllm/model_executor/layers/mamba/mamba_utils.py)."""
+    if isinstance(layer.attention, KDA):
+        return version >= KDA_KEEPS_DRAFTED
+    return not isinstance(layer.attention, Mamba1)
 
 
 def _unused_row(layer: Layer, rows: tuple[TensorRows, ...], version: Version) -> int:

@@ -66,7 +66,7 @@ def rank_of(model: Model, tp: int, counter: ContentCounter, settings: Settings, 
             "(vllm/v1/attention/backends/mla/indexer.py, DeepseekV41IndexerBackend); leave --block-size out"
         )
     align = shares_states(model, settings)
-    alignment = state_alignment(backend, settings.block_size, model, gpu, prefixes=align)
+    alignment = state_alignment(backend, settings, model, gpu, prefixes=align)
     return Rank(
         model,
         tp,
@@ -75,7 +75,7 @@ def rank_of(model: Model, tp: int, counter: ContentCounter, settings: Settings, 
         block_of_two_formats(settings.block_size or backend.block_size, model, counter.cache_format, settings.version),
         alignment,
         backend.granule,
-        align and exports_states(settings.version, model, gpu),
+        align and exports_states(settings.version, model, gpu, settings.gdn_prefill_backend),
         gpu,
     )
 
