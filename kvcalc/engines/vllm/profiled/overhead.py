@@ -111,10 +111,11 @@ DELTA_OF_A_MULTIPROCESSOR = 22 * MIB
 GRAPHS_OF_A_LAYER = 21 * GIB // 1000
 """Estimated CUDA graph memory: 0.49 to 1.69 GiB in 35 runs of 0.19.0 on H100 (20 to 80 layers, 51 sizes), 0.021 a layer
 on average. Fitted. Later logs: 0.37 (28 layers, 35 sizes), 0.19 to 0.78, 1.55, 1.94."""
-GRAPHS_OF_A_SIZE_V2 = 24 * MIB
-"""The same of runner V2 from 0.29, which captures more before it estimates, and does not grow with the layers: 1.1 to
-1.3 GiB of 32, 40 and 64 layers, 51 sizes. Fitted on three logs, of which the first (0.31, A100) prints it in one figure
-with the peak: of 0.4 GiB, if that held an embedding made to time kernels; its author says that it compiled."""
+GRAPHS_OF_A_SIZE_V2 = 8 * MIB
+"""The same of runner V2, which estimates from 0.29 (profile_cudagraph_memory of v1/worker/gpu/cudagraph_utils.py; 0
+before): what is left of four logs of 51 sizes once their embeddings made to time kernels are counted, 0.43 GiB on A100
+(0.31, 32 layers), 0.35 on H200 (0.31, 28), 0.31 on T4 (0.29, 28) and no more than 0.46 on RTX 5060 Ti (0.29, 28).
+Fitted."""
 LEAST_GRAPHS = GIB // 10
 CONTEXT_BYTES = 550 * MIB
 """Of a process: 512 to 614 MiB as total minus free at start-up in logs of H100, H200 and RTX 5090."""
@@ -190,7 +191,7 @@ def graphs_of(setup: Setup, settings: Settings, layers: int) -> Ranged:
     sizes = capture_sizes(settings, setup.gpu.compute_capability)
     if settings.runner == "v2":
         factors = (Factor("sizes", sizes, "size"), Factor("of_each", GRAPHS_OF_A_SIZE_V2, "byte"))
-        source = "fitted on three logs of runner V2"
+        source = "fitted on four logs of runner V2"
     else:
         each = max(GRAPHS_OF_A_LAYER * sizes // ALL_SIZES, -(-LEAST_GRAPHS // max(1, layers)))
         factors = (Factor("layers", layers, "layer"), Factor("of_each", each, "byte"))
