@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from fractions import Fraction
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -201,11 +202,16 @@ class Engine(Noun, ABC):
 
     def option(self, name: str) -> Any:
         """The value of an option: as given, else the engine's default; None where that depends on more."""
-        option = self.options[name]
-        given = dict(self.given)
-        if name in given:
-            return given[name]
-        return None if option.default is None else option.read(option.default, name)
+        return self._values[name]
+
+    @cached_property
+    def _values(self) -> Mapping[str, Any]:
+        """Of all options: read once, since every deployment that is looked at asks for them."""
+        defaults = {
+            name: None if option.default is None else option.read(option.default, name)
+            for name, option in self.options.items()
+        }
+        return defaults | dict(self.given)
 
     @property
     def label(self) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.content import equal_tensors, row_of
 from kvcalc.engines.rank_load import RankLoad
-from kvcalc.engines.rows_kept import rows_kept, span_of
+from kvcalc.engines.rows_kept import row_count, rows_kept, span_of
 from kvcalc.mechanisms import Role
 from kvcalc.named_tuple import NamedTuple
 
@@ -119,11 +119,11 @@ WORKLOADS_REMEMBERED = 256
 def rows_bytes(rows: tuple[TensorRows, ...], load: RankLoad) -> int:
     """The bytes of such rows for a load, whose layers play no part: as `content_bytes` gives them."""
     total, sequences = 0, load.sequences
-    for each in rows:
-        if each.constant_rows is not None:
-            total += each.row_bytes * sequences * each.constant_rows
+    for layer, tensor, row_bytes, constant_rows in rows:
+        if constant_rows is not None:
+            total += row_bytes * sequences * constant_rows
         else:
-            total += each.row_bytes * rows_kept(each.layer, each.tensor, load).rows
+            total += row_bytes * row_count(layer, tensor, load)
     return total
 
 

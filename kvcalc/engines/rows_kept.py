@@ -57,6 +57,13 @@ class RowsKept(NamedTuple):
         return sum(each.sequences * each.own for each in self.of) + self.shared * self.prefixes
 
 
+def row_count(layer: Layer, tensor: CachedTensor, load: RankLoad) -> int:
+    """How many rows a rank keeps of a tensor that grows, of all sequences together: those of `rows_kept`."""
+    if not load.mixed and not load.shared_prefix:
+        return load.sequences * positions_kept(layer, tensor, load, load.context).value
+    return rows_kept(layer, tensor, load).rows
+
+
 class _Length(NamedTuple):
     """Sequences of one length.
 
