@@ -258,3 +258,23 @@ def test_a_value_that_is_tried_and_refused_refuses_no_log(log: Any) -> None:
     row = package.capacity_from_log(log(excerpt), model, gpu="h100", context=8192).row("tokens")
     assert row is not None
     assert row.why == "the layout differs too"
+
+
+def test_the_workspace_of_experts_is_consumed_from_0_27_on(log: Any) -> None:
+    """Qwen3-235B on four RTX PRO 6000 (stored file id 57923772900): 1 GiB of it, and 0.76 above what is consumed."""
+    usage = (
+        "INFO [api_server.py:1] vLLM API server version 0.28.0\n"
+        "INFO [gpu_worker.py:1] Model loading took 55.19 GiB memory and 9 seconds\n"
+        "INFO [gpu_worker.py:1] Free memory on device (94.41/95.01 GiB) on startup. Desired GPU memory utilization is "
+        "(0.9, 85.51 GiB). Actual usage is 56.89 GiB for consumed memory (weights + non-torch), 0.76 GiB for peak "
+        "activation, and 0.32 GiB for CUDAGraph memory. Current kv cache memory in use is 27.85 GiB.\n"
+        "INFO [gpu_worker.py:1] Available KV cache memory: 27.85 GiB\n"
+    )
+    given: dict[str, Any] = {"gpu": "rtxpro6000-bw", "tp": 4, "context": 32768, "utilization": "0.9"}
+    options = {"max-num-seqs": "32", "max-num-batched-tokens": "8192"}
+    result = package.capacity_from_log(log(usage), "qwen3-235b-a22b-2507-fp8", **given, engine_option=options)
+    peak, consumed = result.row("temporary and CUDA graphs"), result.row("weights and non-torch memory")
+    assert peak is not None
+    assert abs(peak.difference or 1) < 0.12
+    assert consumed is not None
+    assert abs(consumed.difference or 1) < 0.01

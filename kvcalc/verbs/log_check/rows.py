@@ -82,20 +82,26 @@ def predict(scenario: Scenario, deployment: Deployment, log: ServerLog) -> Predi
     return Prediction(values, ranks)
 
 
+KEPT = "experts' workspace"
+"""Temporary memory that vLLM still holds once it has profiled (v1/worker/workspace.py), and so takes for consumed from
+0.27 on, where it prints what is consumed in one figure and the peak above that in another."""
+
+
 def _of_rank(rank: Rank, memory: Range) -> dict[str, Range]:
     """What a rank prints."""
     weights, graphs = rank.weights_bytes or 0, _of_overhead(rank, "graph")
     others = rank.overhead.bytes - graphs - _of_overhead(rank, "left free")
     temporary = Range(rank.temporary.term.bytes, rank.temporary.low, rank.temporary.high)
+    kept = sum(leaf.bytes for leaf in leaves(rank.temporary.term) if leaf.path == KEPT)
     return {
         "usable memory": Range.one(rank.usable_bytes),
         "weights": Range.one(weights),
         "temporary": temporary,
         "non-torch memory": Range.one(others),
-        "weights and non-torch memory": Range.one(weights + others),
+        "weights and non-torch memory": Range.one(weights + others + kept),
         "weights and temporary": temporary.plus(weights),
         "temporary and non-torch memory": temporary.plus(others),
-        "temporary and CUDA graphs": temporary.plus(graphs),
+        "temporary and CUDA graphs": temporary.plus(graphs - kept),
         ESTIMATED_GRAPHS: Range.one(graphs),
         "cache memory": memory,
     }
