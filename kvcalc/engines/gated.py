@@ -25,6 +25,9 @@ UNGATED = frozenset(
         "opt",
         "phi",
         "phi-msft",
+        "rwkv5",
+        "rwkv6",
+        "rwkv7",
         "starcoder2",
     }
 )

@@ -43,7 +43,9 @@ def attention_point(layout: LlamaLayout, layer: Layer, load: Load, hidden: int, 
             output, kv = 0, sum(of[each].row_elements for each in ("k", "v") if each in of)
     if not layout.flash_attention:
         tokens = layout.step_tokens(load)
-        return Point(f"{name} + scores", floats + kv, 4 * tokens * heads * cells.each + scored)
+        scores = 4 * tokens * heads * cells.each + scored
+        values = 0 if layout.transposes_values or "v" not in of else of["v"].row_elements
+        return Point(f"{name} + scores", floats + kv - 2 * values, scores + 2 * values * cells.all)  # V, transposed now
     copied = sum(
         tensor.row_elements
         for tensor in of.values()

@@ -32,6 +32,7 @@ from kvcalc.engines.llama_cpp.attention import attention_of_host, attention_poin
 from kvcalc.engines.llama_cpp.chosen import is_chosen, perhaps_more
 from kvcalc.engines.llama_cpp.compressed import buffer_of_compressed
 from kvcalc.engines.llama_cpp.feed_forward import feed_forward_points
+from kvcalc.engines.llama_cpp.formats import has_kernel
 from kvcalc.engines.llama_cpp.host import largest_on_host
 from kvcalc.engines.llama_cpp.in_turn import masks_in_turn, most_in_turn
 from kvcalc.engines.llama_cpp.levels import perhaps_beside, with_levels
@@ -146,8 +147,11 @@ def _reordered_beyond(
 
 
 def _mask_cells(layout: LlamaLayout, load: Load) -> Iterator[int]:
-    """The cells that a token may see, of each cache with a mask of its own."""
+    """The cells that a token may see, of each cache with a mask of its own; none where the host computes attention."""
     kinds = layout.setup.model.layout.kinds
+    by_host = (not has_kernel(layer.attention) for layer in kinds) if layout.flash_attention else ()
+    if any(by_host):
+        return
     spans = {layer.span for layer in kinds if grows(layer)}
     for windows in {span is not None for span in spans}:
         yield max(layout.cells(span, load).each for span in spans if (span is not None) == windows)
@@ -158,7 +162,8 @@ def _mask_cells(layout: LlamaLayout, load: Load) -> Iterator[int]:
 def _points(layout: LlamaLayout, stage: Stage, load: Load, hidden: int, *, copies: bool) -> list[Point] | None:
     kept, tokens = hidden_kept(layout), layout.step_tokens(load)
     points = [attention_point(layout, layer, load, hidden, copies=copies) for layer in stage.kinds if grows(layer)]
-    points += [within_a_state(layer.attention, load, hidden, tokens) for layer in stage.kinds if not grows(layer)]
+    kind, states = layout.setup.model.model_type, (layer for layer in stage.kinds if not grows(layer))
+    points += [within_a_state(layer.attention, load, hidden, tokens, kind) for layer in states]
     fed = feed_forward_points(layout, kept, hidden)
     if fed is None:
         return None

@@ -67,8 +67,8 @@ def excess(layout: LlamaLayout, stage: Stage, load: Load) -> Iterator[Product]:
 
 
 def _as_wide_as_the_widest(layout: LlamaLayout, content: Content, cells: Cells) -> Iterator[Product]:
-    """Without flash attention V is transposed, and all layers have V as wide as the widest."""
-    if layout.flash_attention or content.tensors[-1].name != "v":
+    """Where V is transposed, all layers have V as wide as the widest."""
+    if not layout.transposes_values or content.tensors[-1].name != "v":
         return
     values = [tensor.row_elements for tensor in layout.setup.model.cached_tensors if tensor.name == "v"]
     if lacking := max(values) - content.tensors[-1].row_elements:

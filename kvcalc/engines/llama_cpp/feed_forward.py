@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 PARALLEL = frozenset({"cohere", "cohere2", "cohere2_moe", "falcon", "gpt_neox"})
 """Attention and feed-forward block stand side by side, and are added to the residual stream at the end."""
-_KEPT_BESIDE = {"cohere2": 1, "cohere2_moe": 1, "phi": 1}
-"""Vectors of hidden_size beside those that other classes hold, by model_type."""
+_KEPT_BESIDE = {"cogvlm": -2, "cohere2": 1, "cohere2_moe": 1, "phi": 1}
+"""Vectors of hidden_size more, or fewer, than other classes hold beside, by model_type."""
 _GEMMA3N = frozenset({"gemma3n", "gemma3n_text"})
 _ALTUP = 5
 """Of Gemma 3n: vectors of hidden_size for what predicts and corrects four streams, beside each layer's own embedding,

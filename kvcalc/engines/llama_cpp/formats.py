@@ -122,7 +122,7 @@ def _of_values(setup: Setup, kept_in: CacheFormat, rules: BuildRules) -> Element
         dict(kept_in.tensors),
     )
     like_keys = "v" not in kept and rules.latent_alike
-    return named.get(kept[0] if like_keys and kept else "v", kept_in.default if kept else find_format("fp16", "cache"))
+    return named.get(kept[0] if like_keys and kept else "v", kept_in.default)
 
 
 def _check(element_format: ElementFormat, what: str) -> None:

@@ -6,7 +6,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.engines.llama_cpp.formats import flash_attention
+from kvcalc.engines.llama_cpp.formats import WITHOUT_FLASH, flash_attention
 from kvcalc.engines.llama_cpp.layers import shared_out
 from kvcalc.engines.llama_cpp.ollama import cells_of_window
 from kvcalc.engines.load import Load
@@ -96,6 +96,15 @@ class LlamaLayout(Settled):
         """The first layer that lies on a card (src/llama-model.cpp, i_gpu_start)."""
         layers, on_card = len(self.setup.model.layout.layers), self.settings.n_gpu_layers
         return 0 if on_card is None else min(layers, max(0, layers + 1 - on_card))
+
+    @property
+    def transposes_values(self) -> bool:
+        """Whether V is kept transposed: without flash attention, unless llama.cpp turned that off itself.
+
+        src/llama-model.cpp, create_memory (v_trans); src/llama-context.cpp, which asks the card only after it.
+        """
+        left_to_it = self.settings.flash_attn == "auto" and not self.rules.flash_asked
+        return not (self.flash_attention or (left_to_it and self.setup.model.model_type not in WITHOUT_FLASH))
 
     @property
     def mask_bytes(self) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.mechanisms import GQA, MHA, MLA, MQA, GatedDeltaNet, Lightning, Mamba1, Mamba2, MLAExpanded, Role
+from kvcalc.mechanisms import GQA, MHA, MLA, MQA, RWKV, GatedDeltaNet, Lightning, Mamba1, Mamba2, MLAExpanded, Role
 
 if TYPE_CHECKING:
     from kvcalc.engines.llama_cpp.layout import LlamaLayout
@@ -60,7 +60,12 @@ def reordered(attention: Mechanism, load: Load, hidden: int) -> Point:
     return Point("(gated delta rules)", 2 * inputs + 7 * values + hidden, 4 * kept)
 
 
-def within_a_state(attention: Mechanism, load: Load, hidden: int, tokens: int) -> Point:
+_TIME_MIXING = {"rwkv5": 14, "rwkv6": 14}
+"""Vectors of hidden_size that RWKV's time mixing holds, by model_type: 19 of RWKV-7 (src/models/rwkv7.cpp), in graphs
+of b11549 of 768 to 4,096 wide with 1 and 4 slots, where its state lies beside them."""
+
+
+def within_a_state(attention: Mechanism, load: Load, hidden: int, tokens: int, model_type: str | None = None) -> Point:
     """Within a layer with a state. Of gated delta rules the feed-forward block holds more, in every graph tried."""
     match attention:
         case Mamba2():
@@ -77,6 +82,10 @@ def within_a_state(attention: Mechanism, load: Load, hidden: int, tokens: int) -
                 attention.num_heads * -(-tokens // max(1, load.sequences)),
             )
             return Point("(4 x hidden_size + heads x (5 x head_dim + 3 x tokens))", 4 * hidden + 5 * inner + 3 * square)
+        case RWKV():
+            vectors = _TIME_MIXING.get(model_type or "", 19)
+            state = 4 * load.sequences * attention.head_dim * hidden
+            return Point(f"{vectors} x hidden_size", vectors * hidden, state)
         case _:
             return Point("4 x hidden_size", 4 * hidden)
 

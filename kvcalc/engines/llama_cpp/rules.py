@@ -35,8 +35,9 @@ RULES = (
     ),
     Rule(
         "values without flash attention",
-        "in all layers as wide as in the widest, since they are kept transposed; no type in blocks",
-        f"{KV}, n_embd_v_gqa_max; {CONTEXT}, llama_init_from_model",
+        "in all layers as wide as in the widest, since they are kept transposed; no type in blocks. Where llama.cpp "
+        "turns flash attention off itself they are kept as they are, and transposed in the compute buffer",
+        f"{KV}, n_embd_v_gqa_max; {CONTEXT}, llama_init_from_model; {MODEL}, create_memory",
     ),
     Rule(
         "latents (MLA)",
@@ -112,7 +113,7 @@ RULES = (
         "Qwen3-VL 8 to 13 x hidden_size more (levels of an image's features), Gemma 3n 5 x hidden_size + 256 x layers, "
         "Gemma 4 E2B and E4B hidden_size + 2 x 256 x layers, "
         "Command R beside copies of K and V its feed-forward block too; Llama 4's shared expert and dense layers; of "
-        "lightning attention 3 x num_heads x tokens of a sequence",
+        "lightning attention 3 x num_heads x tokens of a sequence; RWKV-6 14 and -7 19 x hidden_size, with states",
         "graphs of b11549 with the dims of 66 models (tests/live/write_llama_cpp_classes.py)",
     ),
     Rule(

@@ -18,8 +18,12 @@ CLASSES: Mapping[str, str] = MappingProxyType(
     {
         **{
             name: name
-            for name in ("arcee", "bloom", "cohere2", "falcon", "gpt2", "jais2", "mpt", "nemotron", "starcoder2")
+            for name in (
+                *("arcee", "bloom", "cohere2", "falcon", "gpt2", "jais2", "mpt", "nemotron", "rwkv6", "rwkv7"),
+                "starcoder2",
+            )
         },
+        "cogvlm": "cogvlm",
         "cohere2moe": "cohere2_moe",
         "command-r": "cohere",
         "gemma3n": "gemma3n_text",
