@@ -60,6 +60,18 @@ class KvcalcError(Exception):
         return " ".join((lines[0], "; ".join(lines[1:]))).rstrip() if lines else ""
 
 
+class UnknownModelError(KvcalcError):
+    """A name that is no model's.
+
+    Attributes:
+        typed: the name.
+    """
+
+    def __init__(self, *lines: str, typed: str = "") -> None:
+        super().__init__(*lines)
+        self.typed = typed
+
+
 class CannotRunError(KvcalcError):
     """The input is fine, the machine is not: a full disk, a missing device."""
 

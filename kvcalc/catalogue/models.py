@@ -10,7 +10,7 @@ from kvcalc.catalogue.address import is_address
 from kvcalc.catalogue.found_model import GGUF_ENGINE, FoundModel
 from kvcalc.catalogue.hub_ids import paths_with_hub_id
 from kvcalc.catalogue.model_files import MAX_SHOWN, holds_model, is_path, is_spelled_as_path, model_at
-from kvcalc.errors import KvcalcError
+from kvcalc.errors import KvcalcError, UnknownModelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -118,7 +118,7 @@ def _model_at(path: Path, text: str, assumed: Mapping[str, Any]) -> FoundModel:
         return model_at(path, text, assumed, _is_known)
     from kvcalc.catalogue.no_such_model import no_such_model  # only where something went wrong
 
-    raise KvcalcError(*no_such_model(text))
+    raise UnknownModelError(*no_such_model(text), typed=text)
 
 
 def _hub_model(text: str, assumed: Mapping[str, Any]) -> FoundModel:

@@ -50,7 +50,9 @@ def run(arguments: list[str]) -> int:
     except AmbiguousCountError as error:
         return _complain(error.exit_code, *error.args, *_readings(arguments, error))
     except KvcalcError as error:
-        return _complain(error.exit_code, *error.args)
+        from kvcalc.cli.typed_again import typed_again  # only where something went wrong
+
+        return _complain(error.exit_code, *typed_again(arguments, error))
     except KeyboardInterrupt:
         return STATUS
     except OSError as error:

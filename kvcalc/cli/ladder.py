@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.cli.output import show
+from kvcalc.cli.output_options import DEFAULT_UNIT
 from kvcalc.errors import KvcalcError, NoError
 from kvcalc.ladders import ladder, varied
 from kvcalc.scenario.option import options_of
 from kvcalc.scenario.spelled import typed_anew
-from kvcalc.verbs.ladder import named
+from kvcalc.verbs.ladder import CapacityLadder, EstimateLadder, most_sequences, named
 
 __all__ = ["refuse_unless", "show_ladder", "varied"]
 
@@ -46,11 +47,23 @@ def show_ladder(
     if output.explain:
         options = " and ".join(f"--{name.replace('_', '-')}" for name in found.axes)
         raise KvcalcError(f"--explain: explains one answer; give {options} one value")
-    one = {**given, **found.rows[-1].axes}
-    command = f"{typed_anew(found.command, model, one, options_of(table))} --explain"
+    one = {**given, **_of_most_use(found).axes}
+    unit = "" if output.unit == DEFAULT_UNIT else f" --unit {output.unit}"
+    command = f"{typed_anew(found.command, model, one, options_of(table))}{unit} --explain"
     show(report(found, output.unit, command=command), output)
     rows: Sequence[LadderRow] = found.rows
     return rows
+
+
+def _of_most_use(ladder: Any) -> LadderRow:
+    """The row whose formulas one wants next: the first that does not fit, the most that fits, the largest cache."""
+    rows: Sequence[LadderRow] = ladder.rows
+    if isinstance(ladder, EstimateLadder):
+        wrong = (row for row in ladder.rows if row.result.answer.fits is False)
+        return next(wrong, max(ladder.rows, key=lambda row: row.result.cache.bytes))
+    if isinstance(ladder, CapacityLadder):
+        return most_sequences(ladder)
+    return max(rows, key=lambda row: max(each.cache_bytes for each in row.result.rows))
 
 
 def refuse_unless(rows: Sequence[LadderRow], holds: Callable[[Any], bool]) -> None:

@@ -106,12 +106,39 @@ def output_of(given: Mapping[str, Any], default_unit: str = DEFAULT_UNIT) -> Out
     return Output(how, unit, given.get("output_file"), bool(given.get("explain")))
 
 
+_PAGES = (".html", ".htm")
+_OTHERS = {
+    ".svg",
+    ".png",
+    ".pdf",
+    ".tsv",
+    ".xls",
+    ".xlsx",
+    ".ods",
+    ".docx",
+    ".jsonl",
+    ".parquet",
+    ".gz",
+    ".zip",
+    *_PAGES,
+}
+"""What files of other formats end in, which a table under such a name would not be."""
 _ENDINGS = {".json": Format.JSON, ".csv": Format.CSV, ".md": Format.MARKDOWN, ".markdown": Format.MARKDOWN}
 
 
 def _as_file_ends(file: str | None) -> Format:
-    """What a file is by its name; a table under any other name, and on stdout."""
-    return _ENDINGS.get(PurePath(file or "").suffix.lower(), Format.TABLE)
+    """What a file is by its name; a table under any other name, and on stdout.
+
+    Raises:
+        KvcalcError: it is a name of another format.
+    """
+    end = PurePath(file or "").suffix.lower()
+    if end in _OTHERS:
+        page = "; kvcalc report makes pages" if end in _PAGES else ""
+        raise KvcalcError(
+            f"-o: {file}: no result is written as {end}; {', '.join(_ENDINGS)} and .txt are, or --format says how{page}"
+        )
+    return _ENDINGS.get(end, Format.TABLE)
 
 
 def format_of_file(asked: str | None, file: str | None, endings: Mapping[str, tuple[str, ...]], otherwise: str) -> str:

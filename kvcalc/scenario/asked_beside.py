@@ -127,7 +127,9 @@ def _of_draft(error: KvcalcError) -> KvcalcError:
     first, *others = error.args
     told = f"{first} ({_ASSUMED_OF_A_DRAFT})" if "--assume" in first else first
     steps = (f"{_IMPORT}{each.removeprefix(_ESTIMATE)} -o draft.yaml" if _is_step(each) else each for each in others)
-    return type(error)(f"--draft: {told}", *steps)
+    again = type(error)(f"--draft: {told}", *steps)
+    again.__dict__ |= error.__dict__  # the name that was typed
+    return again
 
 
 def _is_step(line: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import field
 from itertools import product
-from math import prod
+from math import inf, prod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kvcalc.errors import KvcalcError
@@ -171,6 +171,16 @@ def answers(
             mistake.args = (f"{named(point)}: {first}", *others)
         raise mistake
     return zip(points, found, strict=True)
+
+
+def most_sequences(ladder: CapacityLadder) -> CapacityRow:
+    """The row with the most sequences of all replicas, the first of several."""
+
+    def number(row: CapacityRow) -> float:
+        sequences = row.result.total.sequences
+        return inf if sequences is None else sequences
+
+    return max(ladder.rows, key=number)
 
 
 def named(axes: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from kvcalc.render.screens.estimate import estimate_report
 from kvcalc.render.screens.question import count
 from kvcalc.render.view import Align, Column, Command, Grid, Line, Lines, Row, Span, Tone, View, right
 from kvcalc.units import format_size
-from kvcalc.verbs.ladder import named, shown
+from kvcalc.verbs.ladder import most_sequences, named, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -124,7 +124,7 @@ def _capacities(ladder: CapacityLadder, unit: str, command: str) -> View:
         right(f"for the cache, {unit}", drop=4),
         right("GPUs", drop=3),
     )
-    most = max(ladder.rows, key=lambda row: _most(row.result.total.sequences))
+    most = most_sequences(ladder)
     number = most.result.total.sequences
     fit = f"{_number(number)} sequences of {count(most.result.workload.context, 'token')}"
     told = Line(
@@ -135,10 +135,6 @@ def _capacities(ladder: CapacityLadder, unit: str, command: str) -> View:
         )
     )
     return _view(ladder, told, columns, rows, command, _asked(ladder, results[0]))
-
-
-def _most(sequences: int | None) -> float:
-    return float("inf") if sequences is None else sequences
 
 
 def _comparisons(ladder: ComparisonLadder, unit: str, command: str) -> View:

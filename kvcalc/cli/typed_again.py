@@ -1,0 +1,49 @@
+"""The step that an error names, as the command line that was typed: its command and its options stay.
+
+Errors come from where nobody knows of command lines, and name `kvcalc estimate MODEL`.
+"""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from kvcalc.errors import NEXT, KvcalcError, UnknownModelError
+
+_STEP = f"{NEXT}kvcalc estimate "
+_OF_ONE_MODEL = {"estimate", "capacity", "plan", "demand", "verify", "bench"}
+_OF_SEVERAL = {"compare", "plot", "report", "sweep"}
+"""Commands that take several models; what is assumed is of one."""
+
+
+def typed_again(arguments: Sequence[str], error: KvcalcError) -> Iterator[str]:
+    """The lines of an error, its step with what was typed.
+
+    Args:
+        arguments: of the command line.
+        error: that it ended with.
+    """
+    for line in map(str, error.args):
+        mended = _mended(arguments, line, error) if line.startswith(_STEP) else None
+        yield line if mended is None else f"{NEXT}{shlex.join(['kvcalc', *mended])}"
+
+
+def _mended(arguments: Sequence[str], line: str, error: KvcalcError) -> list[str] | None:
+    """The words with the model that is meant, and what is assumed of it; None where they have no such model."""
+    model, *more = shlex.split(line.removeprefix(_STEP))
+    if not arguments or arguments[0] not in (_OF_ONE_MODEL if more else _OF_ONE_MODEL | _OF_SEVERAL):
+        return None
+    typed = error.typed if isinstance(error, UnknownModelError) else model
+    if typed not in {part.strip() for word in arguments for part in word.rpartition("=")[2].split(",")}:
+        return None
+    known = {*pairwise(arguments)}
+    words = [_with(word, typed, model) for word in arguments]
+    for name, value in zip(more[::2], more[1::2], strict=True):  # --assume KEY=VALUE
+        if (name, value) not in known and f"{name}={value}" not in arguments:
+            words += [name, value]
+    return None if words == list(arguments) else words
+
+
+def _with(word: str, typed: str, meant: str) -> str:
+    """A word, or a part of it between commas or behind '=', with another model in its place."""
+    head, equals, rest = word.rpartition("=") if word.startswith("-") else ("", "", word)
+    return head + equals + ",".join(meant if part.strip() == typed else part for part in rest.split(","))
