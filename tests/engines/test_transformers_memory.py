@@ -110,7 +110,7 @@ def peak(values: dict[str, Any]) -> int:
     given = {key: value for key, value in values.items() if key not in {"model_type", "torch_dtype"}}
     config = CONFIG_MAPPING[values["model_type"]](**given)
     with torch.device("meta"), torch.no_grad():
-        model: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]  # untyped there
+        model: Any = AutoModelForCausalLM.from_config(
             config, dtype=torch.bfloat16, attn_implementation="no_scores"
         ).eval()
         tokens = torch.ones((BATCH, PROMPT), dtype=torch.long)

@@ -215,7 +215,7 @@ def built(name: str) -> Any:
     given = {key: value for key, value in MODELS[name].items() if key != "torch_dtype"}
     config = CONFIG_MAPPING[name](**given)
     kind = AutoModel if name in WITHOUT_HEAD else AutoModelForCausalLM
-    return kind.from_config(config, dtype=torch.bfloat16).eval()  # type: ignore[no-untyped-call]  # theirs
+    return kind.from_config(config, dtype=torch.bfloat16).eval()
 
 
 def filled_cache(model: Any, *, static: bool) -> Any:

@@ -133,7 +133,7 @@ def _pretend_memory() -> None:
 def _register_again() -> None:
     mapping = configuration_auto._LazyConfigMapping  # noqa: SLF001  # the class of the mapping
     register = mapping.register
-    mapping.register = lambda self, key, value, exist_ok=True: register(self, key, value, exist_ok=True)  # type: ignore[method-assign]  # noqa: ARG005  # the signature
+    mapping.register = lambda self, key, value, exist_ok=True: register(self, key, value, exist_ok=True)  # noqa: ARG005  # the signature
 
 
 logging.disable(logging.WARNING)

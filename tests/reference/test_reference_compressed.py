@@ -71,7 +71,7 @@ def test_its_cache_holds_as_many_entries(config: Any, tokens: int) -> None:
     from transformers import AutoModelForCausalLM, DynamicCache
 
     torch.manual_seed(1)
-    model = AutoModelForCausalLM.from_config(config).eval()  # type: ignore[no-untyped-call]  # untyped
+    model = AutoModelForCausalLM.from_config(config).eval()
     cache: Any = DynamicCache(config=config)
     with torch.no_grad():
         for start in range(tokens):
