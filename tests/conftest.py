@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 with suppress(ModuleNotFoundError):  # hypothesis is not where browsers or engines are tested, and no test there draws
     import fuzzing  # noqa: F401  # before the tests, which draw as many examples as it says
 import pytest
+from _pytest.runner import runtestprotocol
 
 import kvcalc as kvcalc_package
 from kvcalc.cli.app import run
@@ -71,19 +72,17 @@ def log(tmp_path: Path) -> Callable[[str], str]:
     return write
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """A worker of pytest-xdist tells of a test that it was called, or where it failed; the rest nobody reads."""
-    for plugin in config.pluginmanager.get_plugins():
-        if type(plugin).__name__ == "WorkerInteractor":
-            plugin.sendevent = partial(_tell, plugin.sendevent)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """A worker of pytest-xdist tells how the call went, or what else failed or was skipped.
 
-
-def _tell(send: Callable[..., None], event: str, **said: Any) -> None:
-    """To tell all takes half a millisecond a test, and most tests take no more."""
-    report = said.get("data") if event == "testreport" else None
-    told = report is None or report["when"] == "call" or report["outcome"] != "passed"
-    if told and event != "logstart":
-        send(event, **said)
+    Each report takes it and its controller half a millisecond, and nobody reads that a test was set up.
+    """
+    if not hasattr(item.config, "workerinput"):
+        return None
+    for report in runtestprotocol(item, log=False, nextitem=nextitem):
+        if report.when == "call" or not report.passed:
+            item.ihook.pytest_runtest_logreport(report=report)
+    return True
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
