@@ -187,6 +187,18 @@ MODELS: dict[str, dict[str, Any]] = {
         "ngram_vocab_size_base": 32,
         "eos_token_id": 1,
     },
+    "inkling2_text": {
+        **USUAL,
+        "num_hidden_layers": 2,
+        "swa_num_attention_heads": 4,
+        "swa_num_key_value_heads": 1,
+        "swa_head_dim": 16,
+        "sliding_window_size": 9,
+        "layer_types": ["hybrid_sliding", "hybrid"],
+        "moe_intermediate_size": 16,
+        "n_routed_experts": 4,
+        "num_experts_per_tok": 2,
+    },
     "minimax": {
         **USUAL,
         "layer_types": ["linear_attention", "full_attention"] * 2,

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from kvcalc.engines.setup import Setup
     from kvcalc.engines.transformers.rules import Version
 
+CONVOLVED_IN_FP32 = "inkling"
+"""Types of models whose convolutions are computed in fp32 (models/inkling, InklingShortConvolution), by beginning."""
+
 
 def kept_format(setup: Setup, version: Version, *, static: bool) -> CacheFormat:
     """What keys, values and states are kept in.
@@ -33,11 +36,13 @@ def kept_format(setup: Setup, version: Version, *, static: bool) -> CacheFormat:
         default = find_format("fp8", "--cache-dtype")
     lightning = any(isinstance(layer.attention, Lightning) for layer in setup.model.layout.kinds)
     state = find_format("fp32", "state") if version >= STATES_IN_FP32 and not lightning else computing
-    for option, given, own in (("--conv-dtype", asked.conv, computing), ("--state-dtype", asked.state, state)):
+    convolved = (setup.model.model_type or "").startswith(CONVOLVED_IN_FP32)
+    conv = find_format("fp32", "conv") if convolved else computing
+    for option, given, own in (("--conv-dtype", asked.conv, conv), ("--state-dtype", asked.state, state)):
         if given not in {None, own}:
             raise KvcalcError(f"{option}: transformers keeps such states in {own.name}")
     index = () if default is not computing else (("index_k", computing),)
-    return asked._replace(name=default.name, default=default, tensors=index, conv=computing, state=state)
+    return asked._replace(name=default.name, default=default, tensors=index, conv=conv, state=state)
 
 
 def _all_in(setup: Setup, name: str) -> bool:

@@ -83,8 +83,8 @@ RULES = (
     ),
     Rule(
         "inputs of a convolution",
-        "conv_kernel of them, one more than the next token reads",
-        f"{CACHE_UTILS}, LinearAttentionLayer.update_conv_state",
+        "conv_kernel of them, one more than the next token reads; in fp32 of Inkling, which computes them so",
+        f"{CACHE_UTILS}, LinearAttentionLayer.update_conv_state; models/inkling, InklingShortConvolution",
     ),
     Rule(
         "states of recurrences",
