@@ -268,6 +268,16 @@ HARMLESS: dict[str, Any] = {
 }
 
 
+def test_keys_of_trainers_and_mergers_are_neither_refused_nor_told() -> None:
+    """Of files by Unsloth, mergekit, Axolotl, LLaVA, MiniCPM-V and ChatGLM."""
+    published = {"unsloth_fixed": True, "neftune_noise_alpha": 5, "merge_method": "slerp", "merged_from": ["a", "b"]}
+    published |= {"pruning_method": "wanda", "pruning_ratio": 0.5, "weight_decay": 0.1, "gradient_checkpointing": True}
+    published |= {"faster_token_stride": 10, "pos_skipping_range": 4096, "slice_config": {"max_slice_nums": 9}}
+    published |= {"fp32_residual_connection": True, "interleaved_qkv": True, "use_flash_attn": True, "n_gpu": 8}
+    notes = import_config(json.dumps({**LLAMA, **published}), "config.json", "m").notes
+    assert [each.data.get("keys") for each in notes if each.code == "unknown-keys"] == [("pruning_ratio",)]
+
+
 def test_a_key_that_nobody_knows_is_told() -> None:
     unknown = {"n_rep": 4, "mod_every": 2, "drop_blocks": [1], "snapkv": True, "canon_kernel": 4}
     values = {**LLAMA, **unknown, "use_cache": True, "rope_theta": 1e6, "date": "today", "n_off": 0}

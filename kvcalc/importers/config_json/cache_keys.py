@@ -40,10 +40,10 @@ _WORDS = _set(
     cycle cycles delta deltanet depth depths dilation dilations dkv dv evict eviction funnel gdn gla global gqa
     groups gru head heads hgrn hourglass hybrid indexer interleave iterations key kv kvs landmark landmarks latent
     latents layer layers linear local lookback loop looped loops lru lstm mamba mem memories memory merge merging
-    mixer mixers mla moba mqa nsa passes prune pruned pruning qk qkv query recency recent receptive recur recurrence
-    recurrences recurrent recursion recursions repeat repeats retention reuse reused rnn rwkv seg segment segments
-    share shared sharing shorten sink sinks slide sliding span sparse ssm state states streaming streams swa tome
-    ttt unroll unrolled ut value window windowed windows yoco
+    mixer mixers mla moba mqa nsa passes qk qkv query recency recent receptive recur recurrence recurrences
+    recurrent recursion recursions repeat repeats retention reuse reused rnn rwkv seg segment segments share shared
+    sharing shorten sink sinks slide sliding span sparse ssm state states streaming streams swa tome ttt unroll
+    unrolled ut value window windowed windows yoco
     """
 )
 """A number, a list or a mapping whose name has one of these is about heads, layers, windows, what is kept, or how often
@@ -67,6 +67,7 @@ _SHARING = _set("reuse reused share shared sharing tie tied tying")
 _LAYERS_OF_ONE = _set("block blocks cache kv kvs layer layers parameter parameters params")
 """A key of both is about layers that are one, whatever its value, and whether it is of weights."""
 _FEWER = _set("compress compression compressive evict eviction merge merging prune pruning")
+_EVICTION = _set("evict eviction")
 _TOKENS = _set("cache kv memory token tokens")
 """The same of tokens that are not kept."""
 
@@ -162,7 +163,7 @@ def _tells_by_words(words: set[str], value: Any, layers: int) -> bool:
         return _tells_if_true(words)
     if isinstance(value, str) and not value.isdigit():
         of_an_order = words & _ORDER and value.lower() not in _OF_TENSORS
-        return bool(of_an_order or words & _FEWER or kind_named(words, value))
+        return bool(of_an_order or words & _EVICTION or kind_named(words, value))
     if words & _WORDS or any(map(_GLUED.fullmatch, words)):
         return True
     of_another = words & _PARTS or not isinstance(value, list | dict)

@@ -38,27 +38,34 @@ _DTYPES = ("dtype", "torch_dtype")
 
 _KNOWN = _set(
     """
-    _name_or_path alibi architecture auto_map base_channels begin_suppress_tokens block_auto_adjust_ff_dim block_dim
-    block_multiple_of block_size blocksparse_block_size blocksparse_triton_kernel_block_size blocksparse_vert_stride
-    candidate_block_size canvas_length concat_input conf_reduction_factor context_length d_ff d_model d_rel
-    decoder_layerdrop default_language dff dim_ff dim_model_base do_pooling dspark_markov_rank early_stopping
-    elementwise_affine emb_dim enable_pronunciation enable_shape encoder_config encoder_layerdrop ep_size
-    expansion_ratio feed_forward_proj ffn_dim for_llm_compressor gating gradient_clipping hc_sinkhorn_iters
-    hidden_ratio hidden_size hidden_sizes img_processor in_channels index_block_size index_skip_topk_offset
-    initial_context_length input_channels input_feat_per_channel input_jitter_noise interpolate_factor is_decoder
-    is_llama_config label2id langs languages laurel_rank layerdrop learned_pos_emb legacy mask_feature_length
-    mask_time_length mask_time_min_masks max_length max_new_tokens max_seq_len max_sequence_length
-    max_source_positions max_tokenizer_truncation median_filter_width mhc min_length modal_type model_parallel_size
-    mscale multiple_of mup_enabled n_ctx n_group n_inner n_positions new_decoder_architecture ngram ngram_size
-    num_anchors num_beams num_buckets num_channels num_codebooks num_mel_bins num_return_sequences offset_alibi
-    out_hidden_size output_attentions output_hidden_states output_past patch_size pool_type pooling
-    position_id_per_seconds predict_special_tokens pretraining_tp prompt_length prompt_mid_dim prompt_types
-    protein_encoder_config rel_extent remove_invalid_values rescale_prenorm_residual residual_in_fp32 return_dict
-    score_func scoring_func self slow_but_exact split_ngram_parts stagger_local_blocks standardize
-    summary_proj_to_labels summary_use_proj suppress_tokens tensor_parallel_size tf_legacy_loss tokenizer
-    tokenizer_class tokens_per_second top_k top_p topk_group topk_method torchscript transformers.js_config
-    typical_p use_associative_scan use_beta use_bfloat16 use_cache use_dynamic_ntk use_grouped_topk use_kernels
-    use_logn_attn use_mambapy use_parallel_residual use_pos_enc use_rel_pos use_sconv validate_runner_input
+    _name_or_path add_time_instruction alibi architecture auto_map base_channels begin_suppress_tokens bf16
+    block_auto_adjust_ff_dim block_dim block_multiple_of block_size blocksparse_block_size
+    blocksparse_triton_kernel_block_size blocksparse_vert_stride candidate_block_size canvas_length concat_input
+    conf_reduction_factor context_len context_length d_ff d_model d_rel date decoder_layerdrop default_language dff
+    dim_ff dim_model_base do_pooling downsample_ratio dspark_markov_rank early_stopping elementwise_affine emb_dim
+    enable_pronunciation enable_shape enable_thinking encoder_config encoder_layerdrop ep_size eval_steps
+    expansion_ratio faster_token_stride feed_forward_proj ffn_dim for_llm_compressor force_sample fp16 fp32 gating
+    gradient_clipping hc_sinkhorn_iters hidden_ratio hidden_size hidden_sizes img_processor in_channels
+    index_block_size index_skip_topk_offset initial_context_length input_channels input_feat_per_channel
+    input_jitter_noise interleaved_qkv interpolate_factor is_causal is_decoder is_llama_config label2id langs
+    language languages laurel_rank layerdrop learned_pos_emb legacy license logging_steps logit_cap
+    mask_feature_length mask_time_length mask_time_min_masks max_dynamic_patch max_input_length max_length
+    max_new_tokens max_seq_len max_seq_length max_sequence_length max_source_positions max_steps
+    max_tokenizer_truncation median_filter_width merged_from mhc min_dynamic_patch min_length modal_type
+    model_parallel_size mscale multiple_of mup_enabled n_ctx n_gpu n_group n_inner n_positions
+    new_decoder_architecture ngram ngram_size num_anchors num_beams num_buckets num_channels num_codebooks
+    num_ln_in_parallel_attn num_mel_bins num_return_sequences offset_alibi out_hidden_size output_attentions
+    output_hidden_states output_past output_scores patch_size pool_type pooling pos_skipping_range
+    position_id_per_seconds pp_size predict_special_tokens pretraining_tp prompt_length prompt_mid_dim prompt_types
+    protein_encoder_config reasoning rel_extent remove_invalid_values rescale_prenorm_residual residual_in_fp32
+    return_dict return_dict_in_generate rmsnorm save_steps score_func scoring_func self sequence_parallel
+    slice_config slice_mode slow_but_exact special_tokens split_ngram_parts stagger_local_blocks standardize
+    summary_proj_to_labels summary_use_proj suppress_tokens tags tensor_parallel_size tf_legacy_loss thinking
+    tie_encoder_decoder tokenizer tokenizer_class tensor_model_parallel_size
+    tokens_per_second tokens_trained top_k top_p topk_group
+    topk_method torchscript tp_size transformers.js_config typical_p use_associative_scan use_beta use_bfloat16
+    use_cache use_dynamic_ntk use_grouped_topk use_kernels use_logn_attn use_mambapy use_parallel_residual
+    use_pos_enc use_pos_skipping use_rel_pos use_rmsnorm use_sconv validate_runner_input value_head verbose
     vocabulary_map vq_config
     """
 )
@@ -73,6 +80,14 @@ _OF_STATES = _set(
 
 _MAY_MATTER = _set("drop parallel patch prompt summary weight weights")
 """Words of other things that are no excuse for a name that nobody knows."""
+_ABOUT_TRAINING = _set(
+    """
+    accumulation alibi amp autocast checkpointing compile decay deepspeed dpo epoch epochs flash float32 fp16 fp32 fsdp
+    fused gating gradient grpo liger logging longrope mergekit mup neftune ntk onnx optim ppo reward sdpa sft
+    thumbnail tokenizer tp unsloth wandb warmup xformers yarn
+    """
+)
+"""Words of training, kernels, rotation and tokens, which excuse one."""
 
 _ABOUT_ELSE = re.compile(r"_.*|.*_(ids?|index|version|name|path|dir|file|token|tokenizer|prob)", re.DOTALL)
 _MOST_NAMED = 8
@@ -120,7 +135,10 @@ def _unknown(name: str, value: object) -> bool:
     if name in _KNOWN | CACHE_KEYS | NOT_OF_THE_CACHE or _ABOUT_ELSE.fullmatch(name) or OTHERWISE.fullmatch(name):
         return False
     words = words_of(name)
-    return not (words & HARMLESS - _MAY_MATTER or (value is True and words & _OF_A_CACHE and words & _OF_FORMATS))
+    return not (
+        words & (HARMLESS - _MAY_MATTER | _ABOUT_TRAINING)
+        or (value is True and words & _OF_A_CACHE and words & _OF_FORMATS)
+    )
 
 
 def _format_notes(config: Config, unread: Mapping[str, Any]) -> Iterator[Note]:
