@@ -128,20 +128,28 @@ class Refusals:
             made = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "KvcalcError"
             if isinstance(node, ast.Call) and made and not _reads_a_value(node.args[0]):
                 about, _, words = self._text(node.args[0]).partition(": ")
-                words = re.sub("…+", "…", words).removeprefix(f"{NAMED['gpu.name']}: ")
+                words = re.sub(r"…(\.?…)+", "…", words).removeprefix(f"{NAMED['gpu.name']}: ")
                 if words != "…":  # it is put together elsewhere in the file
-                    yield about, words
+                    yield f"`{about}`", words
 
     def _text(self, node: ast.expr) -> str:
-        if isinstance(node, ast.Constant):
-            return str(node.value)
-        if isinstance(node, ast.JoinedStr):
-            return "".join(self._text(part) for part in node.values)
-        if isinstance(node, ast.FormattedValue):
-            node = node.value
-        if isinstance(node, ast.BinOp):
-            return self._text(node.left) + self._text(node.right)
-        written = ast.unparse(node)
+        match node:
+            case ast.Constant():
+                told = str(node.value)
+            case ast.JoinedStr():
+                told = "".join(map(self._text, node.values))
+            case ast.FormattedValue():
+                told = self._text(node.value)
+            case ast.BinOp(op=ast.Add()):
+                told = self._text(node.left) + self._text(node.right)
+            case ast.IfExp() if self._text(node.body) and self._text(node.orelse):
+                told = f"{self._text(node.body)} or {self._text(node.orelse)}"
+            case _:
+                told = self._named(ast.unparse(node))
+        return told
+
+    def _named(self, written: str) -> str:
+        """What an expression stands for: a constant of the file, an option, a card or a model; … for the rest."""
         if written == "option":
             return self._options()
         value = getattr(self._module, written, None)
