@@ -88,12 +88,12 @@ LIVE_PACKAGES := $(abspath $(LIVE))/packages
 test-live-older: $(LIVE)/.installed
 	$(LIVE)/bin/python -m pip install --quiet --no-deps --target $(LIVE_PACKAGES)/any gguf pycountry httpx httpcore
 	$(LIVE)/bin/python -m pip install --quiet --no-deps --target $(LIVE_PACKAGES)/0.19.0 'transformers==5.5.*' 'huggingface_hub<2' 'tokenizers==0.22.*'
-	for version in $(LIVE_OLDER); do \
+	failed=; for version in $(LIVE_OLDER); do \
 		$(LIVE)/bin/python -m pip download --quiet --no-deps --only-binary :all: --dest $(LIVE)/wheels "vllm==$$version" && \
 		unzip -q -o -d $(LIVE)/vllm-$$version $(LIVE)/wheels/vllm-$$version-*.whl '*.py' && \
 		PYTHONPATH=$(abspath $(LIVE))/vllm-$$version:$(LIVE_PACKAGES)/$$version:$(LIVE_PACKAGES)/any $(LIVE)/bin/python -m pytest -q -W default \
-			-p no:cacheprovider tests/live/check_vllm.py -k 'still_says or never_kept' || exit 1; \
-	done
+			-p no:cacheprovider tests/live/check_vllm.py -k 'still_says or never_kept' || failed="$$failed $$version"; \
+	done; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 vectors-live: $(LIVE)/.installed $(LIVE_LLAMA_CPP)/.installed $(LIVE_SGLANG_VENV)/.installed $(LIVE_MLX)/.installed
 	$(LIVE)/bin/python tests/live/write_vllm_vectors.py

@@ -167,7 +167,7 @@ REFUSED = [
     ("gemma-3-27b", "0.33.0", Deployment(32, dcp=2), {}, "--dcp: vllm shares out no tokens of windows"),
     ("deepseek-v3.2", "0.28.0", Deployment(8, dcp=2), {}, "its backend there does so since 0.29"),
     ("deepseek-v3.2", "0.33.0", Deployment(8, dcp=2), {}, "only where latents are kept in fp8"),
-    ("deepseek-v3.2", "0.33.0", Deployment(8, dcp=2), {"gpu": "mi300x"}, "compute capability 9 and 10 alone"),
+    ("deepseek-v3.2", "0.33.0", Deployment(8, dcp=2), {"gpu": "mi300x"}, "which other kernels keep"),
     ("qwen3-next-80b-a3b", "0.33.0", Deployment(4, dcp=2), {}, "--dcp: vllm does not serve models with states"),
     ("llama-3-8b", "0.9.2", Deployment(16, dcp=2), {}, "--dcp: vllm before 0.10.2"),
     ("minimax-text-01", "0.33.0", Deployment(8), {}, "up to 0.23"),

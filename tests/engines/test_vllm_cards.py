@@ -14,6 +14,12 @@ import kvcalc
     [
         # "No valid attention backend found for cuda ... use_sparse=True ... compute capability not supported"
         ("deepseek-v3.2", {"gpu": "a100-80gb", "tp": 8}, "no backend for latents with an indexer on a100-80-sxm"),
+        ("deepseek-v3.2", {"gpu": "mi300x", "tp": 8}, "latents with an indexer on mi300x, which other kernels keep"),
+        (
+            "deepseek-v3.2",
+            {"gpu": "h200", "tp": 8, "block_size": 96},
+            "pages of 64 tokens .* of which 96 is no multiple",
+        ),
         ("glm-5", {"gpu": "l40s", "tp": 8}, "no backend for latents with an indexer on l40s"),
         ("deepseek-v3.2", {"gpu": "rtxpro6000-bw", "engine": "vllm@0.19"}, "vllm before 0.29 has no backend"),
         # "FP8 KV cache is not supported by the Triton attention backend on NVIDIA A100-SXM4-80GB"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -118,3 +118,12 @@ def test_classes_without_pipeline_stages(model: str, version: str) -> None:
 def test_types_without_pipeline_stages(kind: str) -> None:
     with pytest.raises(KvcalcError, match=r"--pp: .* SupportsPP"):
         refuse_stages(replace(_model("llama-3-8b"), model_type=kind), (0, 33), 2)
+
+
+def test_tables_on_every_stage_need_to_be_known() -> None:
+    """gpt-oss makes both tables on every stage; with one for both the last has none beside the head."""
+    model = replace(_model("gpt-oss-20b"), tie_word_embeddings=None)
+    asked: dict[str, Any] = {"engine": "vllm", "gpu": "h100", "cache_memory": "20GiB"}
+    with pytest.raises(KvcalcError, match="tie_word_embeddings says, which its file lacks"):
+        kvcalc.capacity(model, **asked, pp=2)
+    assert kvcalc.capacity(model, **asked).tokens

@@ -113,6 +113,15 @@ def test_tokens_that_layers_draft_in_turn_are_a_multiple_of_them() -> None:
         kvcalc.capacity("step-3.5-flash", **asked, mtp=4)
 
 
+@pytest.mark.parametrize(("version", "windows"), [("0.30", 32), ("0.31", 33)])
+def test_host_memory_keeps_what_several_drafting_layers_read_again(version: str, windows: int) -> None:
+    """cdiv(512, 16), and since 0.31 cdiv(512 - 1 + 2, 16): get_sliding_window_size_in_chunks, of three groups."""
+    scenario = kvcalc.make_scenario("step-3.5-flash", gpu="h200", tp=8, context=65536, engine=f"vllm@{version}", mtp=3)
+    parked = Ranks(scenario).settled(scenario.deployment or Deployment()).parked(65536)
+    assert not isinstance(parked, str)
+    assert parked.units == 65536 // 16 + 3 * windows
+
+
 @pytest.mark.parametrize(
     ("model", "version", "tokens", "retained"),
     [

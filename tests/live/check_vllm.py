@@ -30,12 +30,20 @@ from pretended_card import CARD
 from vllm_cases import RANDOM, Case, draw_cases
 from vllm_vectors import DATA, differences, models, records, tell
 from vllm_weights import configs, says
-from write_vllm_vectors import VERSION, ask
+from write_vllm_vectors import NEWEST, VERSION, ask
 
 KEPT = 60
 WEIGHED = 20
 BY_THE_CARD = ("No valid attention backend found", "KV cache is not supported by", "does not support fp8 kv-cache")
 """Words of refusals that kvcalc must share."""
+WORKERS_REFUSE = ("does not share out tokens with an indexer", "lays out no", "layers get no cache_config")
+"""Words of kvcalc's refusals of what planners before 0.33 plan and their workers do not run, or keep otherwise."""
+NOT_ASKED = {
+    "0.19": {"mamba2-hybrid", "mimo", "pooled-index"},
+    "0.26": {"gemma4", "pooled-index"},
+    **{version: {"pooled-index"} for version in ("0.29", "0.31", "0.32")},
+}
+"""Kinds that an older version has no class for, or whose config.json the transformers beside it cannot read."""
 NOTHING = {"blocks": 0, "block_size": 0, "tokens": 0, "blocks_per_request": 1, "bytes_per_block": 0}
 DAY = int(os.environ.get("LIVE_SEED", dt.datetime.now(tz=dt.UTC).toordinal()))
 
@@ -57,7 +65,7 @@ def test_vllms_classes_still_have_the_weights_that_are_kept() -> None:
         assert says(files[record["model"]], record["deployment"]) == record["says"], record
 
 
-@pytest.mark.parametrize("kind", sorted(RANDOM))
+@pytest.mark.parametrize("kind", sorted(RANDOM.keys() - NOT_ASKED.get(VERSION, set())))
 def test_kvcalc_says_what_vllm_says_of_models_never_kept(kind: str, tmp_path: Path) -> None:
     make, count = RANDOM[kind]
     drawn: dict[str, Any] = {
@@ -77,7 +85,8 @@ def test_kvcalc_says_what_vllm_says_of_models_never_kept(kind: str, tmp_path: Pa
             continue
         asked += 1
         found = differences(record, VERSION, tmp_path, drawn[case.model], CARD)
-        if found:
+        known = VERSION != NEWEST and any(words in found.get("refused", "") for words in WORKERS_REFUSE)
+        if found and not known:
             wrong.append(f"{tell(record)}: {found}\n  {json.dumps(drawn[case.model])}")
     assert asked or refused
     assert not wrong, "\n".join(wrong)

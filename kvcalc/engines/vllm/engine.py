@@ -14,6 +14,7 @@ from kvcalc.engines.vllm.cache.turboquant import with_boundary
 from kvcalc.engines.vllm.classes import refuse_stages, refuse_without_class
 from kvcalc.engines.vllm.defaults import UTILIZATION_92, VERSIONS
 from kvcalc.engines.vllm.loaded.lora import as_vllm_has
+from kvcalc.engines.vllm.loaded.stage_tables import check_tables
 from kvcalc.engines.vllm.loaded.weights import TOWERS_LEFT_OUT, TOWERS_ON_FIRST_STAGE, divides_towers, has_whole_towers
 from kvcalc.engines.vllm.model_types import MIMO_V2, UNUSED_LEFT_OUT
 from kvcalc.engines.vllm.options import GIVEN_ELSEWHERE, OPTIONS
@@ -118,6 +119,7 @@ class Vllm(Engine):
         if not self.ran:
             refuse_without_class(setup.model, self.asked_version or self.version or VERSIONS[-1])
             refuse_stages(setup.model, parse_version(self.version or VERSIONS[-1]), setup.deployment.pp)
+        check_tables(setup.model, setup.deployment.pp)
         refuse_unserved(setup, parse_version(self.version or VERSIONS[-1]), hybrid_manager=hybrid_manager)
         setup = with_boundary(setup, parse_version(self.version or VERSIONS[-1]))
         return SettledVllm(setup, settings_of(self, setup))

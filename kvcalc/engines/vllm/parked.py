@@ -34,6 +34,8 @@ OF_STATES: Version = (0, 29)
 """The first that was read which keeps the last state alone (get_sliding_window_size_in_chunks, MambaSpec)."""
 OVER_STAGES: Version = (0, 29)
 """The first that was read whose blocks have a part of every rank of every stage (world_size)."""
+READ_AGAIN: Version = (0, 31)
+"""The first that keeps what several drafting layers read again before a window: not in 0.30, there in 0.31."""
 HOST_PAGE = 4096
 """mmap.PAGESIZE on x86."""
 SOURCE = "vllm/v1/kv_offload/cpu/spec.py, CPUOffloadingSpec"
@@ -50,7 +52,7 @@ def parked(layout: VllmLayout, tokens: int) -> Parked | str:
     why = next(_why_not(layout, alike=alike), None)
     if why is not None:
         return why
-    chunks = [_blocks(group, tokens, deployment.dcp) for group in layout.groups]
+    chunks = [_blocks(group, tokens, deployment.dcp, version) for group in layout.groups]
     blocks = each[0]
     latents = all(isinstance(layer.attention, MLA) for layer in setup.model.layout.kinds)
     one_copy = version >= ONE_COPY and latents and deployment.dcp == 1 == deployment.pp
@@ -78,11 +80,12 @@ def _why_not(layout: VllmLayout, *, alike: bool) -> Iterator[str]:
         yield f"what it offloads of {min(unknown)} is not followed"
 
 
-def _blocks(group: Group, tokens: int, dcp: int) -> int:
+def _blocks(group: Group, tokens: int, dcp: int, version: Version) -> int:
     """Of a group (get_sliding_window_size_in_chunks)."""
     match spec := group.specs[0]:
         case SlidingWindow():
-            needed = -(-spec.window // spec.block_size)
+            again = spec.window - 1 + spec.retained if version >= READ_AGAIN else 0
+            needed = -(-max(spec.window, again) // spec.block_size)
         case ChunkedLocal():
             needed = -(-spec.chunk // spec.block_size)
         case State():

@@ -73,6 +73,11 @@ def refuse_unserved(setup: Setup, version: Version, *, hybrid_manager: bool = Tr
 def _check_sparse(setup: Setup, version: Version) -> None:
     """Latents with an indexer have backends on few cards: supports_compute_capability of theirs."""
     capability = setup.gpu.compute_capability
+    if setup.gpu.vendor == "AMD":
+        raise KvcalcError(
+            f"--gpu: kvcalc does not follow vllm's blocks of latents with an indexer on {setup.gpu.name}, which other "
+            "kernels keep on AMD's cards (vllm/v1/attention/backends/mla/rocm_aiter_mla_sparse.py); --gpu h200 or b200"
+        )
     if capability is None or (major := capability[0]) in SPARSE_CARDS:
         return
     if major == SPARSE_WORKSTATION and version >= SPARSE_ON_WORKSTATIONS:

@@ -103,6 +103,13 @@ class Backend(NamedTuple):
         return self._of_latents
 
     @property
+    def paged(self) -> int | None:
+        """What the tokens of a block must be a multiple of, on NVIDIA's cards: whole pages of an indexer's keys."""
+        if self.latent is None or self.latent.index_topk is None or self.capability is None:
+            return None
+        return self.granule if self.latent.index_kpool is not None else SPARSE_BLOCK_SIZE
+
+    @property
     def _of_latents(self) -> int:
         """vllm/platforms/cuda.py, _get_backend_priorities, and each backend's get_supported_kernel_block_sizes."""
         version, plain = self.version, self.latent is not None and self.latent.qk_nope_head_dim == PLAIN_HEAD

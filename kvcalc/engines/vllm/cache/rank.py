@@ -60,6 +60,12 @@ def rank_of(model: Model, tp: int, counter: ContentCounter, settings: Settings, 
             f"--block-size: vllm has blocks of {backend.chosen} tokens for layers whose indexer chooses such blocks "
             "(vllm/models/minimax_m3/common/indexer.py, get_supported_kernel_block_sizes); leave --block-size out"
         )
+    if backend.paged and (settings.block_size or 0) % backend.paged:
+        raise KvcalcError(
+            f"--block-size: vllm's kernels take pages of {backend.paged} tokens of latents with an indexer "
+            "(vllm/v1/attention/backends/mla/indexer.py, get_supported_kernel_block_sizes), of which "
+            f"{settings.block_size} is no multiple; leave --block-size out"
+        )
     if backend.fixed and settings.block_size not in (None, backend.fixed):
         raise KvcalcError(
             f"--block-size: kvcalc follows vllm's blocks of {backend.fixed} tokens for DeepSeek-V4.1 on {gpu.name} "

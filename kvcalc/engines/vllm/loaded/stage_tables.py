@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK
+from kvcalc.errors import KvcalcError
 from kvcalc.formats.by_name import find_format
 from kvcalc.term import Factor, Product
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.engines.setup import Setup
+    from kvcalc.model.model import Model
     from kvcalc.model.stages import Stage
 
 SOURCE = "vllm/model_executor/models: made on every pipeline stage"
@@ -40,12 +42,28 @@ INTERNVL = frozenset({"internvl", "internvl_chat"})
 """With experts their text model is Qwen3-MoE or gpt-oss, which have both; without, mostly one that has neither."""
 
 
+def check_tables(model: Model, pp: int) -> None:
+    """Refuses pipeline stages of a model whose classes have tables on each, where it is not known how many.
+
+    Raises:
+        KvcalcError: the file does not say whether embedding and head are one table.
+    """
+    if pp > 1 and model.tie_word_embeddings is None and _kind(model) in BOTH_TABLES | EMBEDDING:
+        raise KvcalcError(
+            f"--pp: vllm has tables of the vocabulary on every stage of {model.name} (vllm/model_executor/models), "
+            "one or two, as tie_word_embeddings says, which its file lacks; put it there"
+        )
+
+
+def _kind(model: Model) -> str:
+    kind = model.model_type or ""
+    return "qwen3_moe" if kind in INTERNVL and model.is_mixture_of_experts else kind
+
+
 def tables_of_other_stages(setup: Setup, stage: Stage) -> Iterator[Product]:
     """The tables of a stage that it needs none of."""
     model, pp = setup.model, setup.deployment.pp
-    kind = model.model_type or ""
-    if kind in INTERNVL and model.is_mixture_of_experts:
-        kind = "qwen3_moe"
+    kind = _kind(model)
     if pp == 1 or model.vocab_size is None or model.hidden_size is None or kind not in BOTH_TABLES | EMBEDDING:
         return
     last = any(pp - 1 in numbers for numbers in stage.numbers)
