@@ -2,9 +2,13 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+LOWEST := $(VENV)/lowest
 # What the tests have run with at most. A build without CUDA is much smaller:
 #   make test TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch<2.14
+
+# Packages are compiled as they are imported: to compile all that comes takes as long again as to install it.
+INSTALL := -m pip install --quiet --no-compile
 
 .PHONY: run test check fuzz test-lowest test-live test-live-older test-live-llama-cpp test-live-sglang test-live-mlx test-browser vectors-live lint accuracy docs format clean
 
@@ -25,7 +29,9 @@ test: $(VENV)/.installed-dev  ## install what the tests need and run every check
 check: $(VENV)/.installed-dev  ## run every check that needs neither torch nor a cluster, for work in progress
 	$(MAKE) --jobs=2 --no-print-directory test-part lint
 
-.PHONY: test-all test-part
+.PHONY: test-all test-part environments
+environments: $(VENV)/.installed-dev $(LOWEST)/.installed
+
 test-all: $(VENV)/.installed-dev
 	$(BIN)/$(PYTEST)
 
@@ -41,7 +47,6 @@ fuzz: $(VENV)/.installed-dev  ## look for rare failures, for half an hour or mor
 # The oldest versions that pyproject.toml allows, in a place of their own: what reads files, draws tables and splits the
 # command line. `make test-lowest LOWEST_TESTS=tests` runs the rest too. Without torch and transformers, which are large:
 # what needs them is left out.
-LOWEST := $(VENV)/lowest
 LOWEST_TESTS ?= $(patsubst %,tests/%.py,catalogue/test_schema catalogue/test_yaml_reader cli/test_bad_input_files \
 	cli/test_cli_process cli/test_repeated_options cli/test_start_up importers/test_hub render/test_narrow_tables test_golden)
 
@@ -51,7 +56,7 @@ test-lowest: $(LOWEST)/.installed  ## run tests with the oldest versions allowed
 $(LOWEST)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(LOWEST)
 	grep -oE '"[a-z-]+>=[0-9.]+"' pyproject.toml | tr -d '"' | sed 's/>=/==/' > $(LOWEST)/floors.txt
-	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/floors.txt --editable '.[hub,test]'
+	$(LOWEST)/bin/python $(INSTALL) --constraint $(LOWEST)/floors.txt --editable '.[hub,test]'
 	touch $@
 
 # The page in a real browser: the system's chromium (CHROMIUM=/path/to/it names another), driven by Playwright from PyPI.
@@ -182,7 +187,7 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet $(if $(findstring --,$(TORCH)),$(TORCH),'$(TORCH)')
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python $(INSTALL) $(if $(findstring --,$(TORCH)),$(TORCH),'$(TORCH)')
+	$(BIN)/python $(INSTALL) --editable '.[dev]'
 	$(BIN)/python -m compileall -q kvcalc
 	touch $@
