@@ -93,7 +93,8 @@ def read_command(text: str) -> Command:
         value = _LEADING_POINT.sub("0.", plain_number(each.value, line.suffixes))
         if option := line.settings.get(each.name):
             _check(each, option, value, line)
-            settings[option] = value
+            several = each.name in line.added and option in settings
+            settings[option] = f"{settings[option]},{value}" if several else value
         elif each.name in line.refused:
             _refuse(each, line)
         elif whole in line.parts:

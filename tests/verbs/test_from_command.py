@@ -178,8 +178,8 @@ def test_variables_of_llama_server_stand_for_its_flags() -> None:
     container = "docker run -e LLAMA_ARG_CTX_SIZE=8192 --env=LLAMA_ARG_N_PARALLEL=2"
     line = f"{container} ghcr.io/ggml-org/llama.cpp:server-cuda -hf {GGUF}"
     assert capacity_from_command(line, gpu="rtx4090").workload == estimate(GGUF, batch=2, context=4096).workload
-    with pytest.raises(KvcalcError, match="LLAMA_ARG_OVERRIDE_TENSOR changes memory"):
-        capacity_from_command(line.replace("--env=", "-e LLAMA_ARG_OVERRIDE_TENSOR=exps=CPU --env="))
+    with pytest.raises(KvcalcError, match="LLAMA_ARG_RPC changes memory"):
+        capacity_from_command(line.replace("--env=", "-e LLAMA_ARG_RPC=host:50052 --env="))
     drafts = capacity_from_command(line.replace("--env=", f"-e LLAMA_ARG_SPEC_DRAFT_HF_REPO={DRAFT} --env="))
     assert drafts.cache_memory_bytes < capacity_from_command(line).cache_memory_bytes
 
@@ -198,7 +198,6 @@ ELSEWHERE = (
     "-otd exps=CPU",
     "-ncmoed 4",
     "--ctx-size-draft 512",
-    "-ot exps=CPU",
     "-ncffn 10",
     "--moe-cache-mib 4096",
     "-dr gemma3",
@@ -499,6 +498,40 @@ def test_parts_of_attention_that_move_no_cache_are_told() -> None:
         found = capacity_from_command(f"vllm serve Qwen/Qwen3-8B --max-model-len 8192 {part}")
         assert found.cache_memory_bytes == plain.cache_memory_bytes
         assert any(part.split()[0] in each.text for each in found.notes)
+
+
+MOE = "llama-server -hf unsloth/Qwen3-30B-A3B-GGUF:Q4_K_M -c 32768"
+ON_HOST = {
+    "-ot exps=CPU": 48,
+    "-ot '.ffn_.*_exps.=CPU'": 48,
+    r"-ot 'blk\.(1[0-9]|2[0-9])\.ffn_.*_exps\.=CPU'": 20,
+    r"-ot 'blk\.[0-4]\.ffn_.*_exps=CPU' --override-tensor 'blk\.[5-9]\.ffn_.*_exps=CPU'": 10,
+    "-ot nothing=CPU": 0,
+}
+
+
+@pytest.mark.parametrize(("patterns", "layers"), ON_HOST.items())
+def test_patterns_of_tensors_move_experts(patterns: str, layers: int) -> None:
+    found = capacity_from_command(f"{MOE} {patterns}", gpu="rtx3090")
+    assert found.scenario.engine.option("n-cpu-moe") == layers
+
+
+@pytest.mark.parametrize(
+    "patterns",
+    [
+        "-ot ffn=CPU",
+        r"-ot 'blk\.[0-9]\.ffn_up_exps=CPU'",
+        "-ot exps=CUDA1",
+        "-ot '((a+)+)+=CPU'",
+        "-ot '.*.*.*.*x=CPU'",
+        "-ot '(exps=CPU'",
+        "-ot exps=CPU -ncmoe 4",
+        "-sm none",
+    ],
+)
+def test_patterns_that_move_other_tensors_are_refused(patterns: str) -> None:
+    with pytest.raises(KvcalcError, match=r"-ot|--split-mode none"):
+        capacity_from_command(f"{MOE} {patterns}", gpu="rtx3090+rtx3090")
 
 
 GEMMA_TOWER = 2 * 423_060_336 + 2 * 5_119_344 + 127_139_840

@@ -52,6 +52,7 @@ class CommandLine(NamedTuple):
         harmless: options of this engine that change no memory of a card, beside HARMLESS.
         environment: options by the variable of the environment that sets them.
         fitted: the option whose value may be 'what fits', and the values, in lower case, that say so.
+        added: options that may be given several times, whose values are read one after the other, with a comma.
     """
 
     engine: str
@@ -68,3 +69,4 @@ class CommandLine(NamedTuple):
     parts: Mapping[str, frozenset[str]] = MappingProxyType({})
     words: Mapping[str, frozenset[str]] = MappingProxyType({})
     joins: str = "-"
+    added: frozenset[str] = frozenset()

@@ -27,6 +27,7 @@ type_v         -ctv --cache-type-v LLAMA_ARG_CACHE_TYPE_V
 n-gpu-layers   -ngl --gpu-layers --n-gpu-layers LLAMA_ARG_N_GPU_LAYERS
 n-cpu-moe      -ncmoe --n-cpu-moe LLAMA_ARG_N_CPU_MOE
 cpu-moe        -cmoe --cpu-moe LLAMA_ARG_CPU_MOE
+override-tensor -ot --override-tensor LLAMA_ARG_OVERRIDE_TENSOR
 split_mode     -sm --split-mode LLAMA_ARG_SPLIT_MODE
 tensor-split   -ts --tensor-split LLAMA_ARG_TENSOR_SPLIT
 draft          -md --model-draft --spec-draft-model LLAMA_ARG_SPEC_DRAFT_MODEL LLAMA_ARG_MODEL_DRAFT
@@ -41,7 +42,6 @@ draft-v        -ctvd --cache-type-v-draft --spec-draft-type-v LLAMA_ARG_SPEC_DRA
 _REFUSED = """
 -ncffn --n-cpu-ffn LLAMA_ARG_N_CPU_FFN
 --moe-cache-mib LLAMA_ARG_MOE_CACHE_MIB
--ot --override-tensor LLAMA_ARG_OVERRIDE_TENSOR
 --override-kv
 --kv-unified-per-slot LLAMA_ARG_KV_UNIFIED_PER_SLOT
 -otd --override-tensor-draft --spec-draft-override-tensor
@@ -202,4 +202,5 @@ LLAMA_SERVER = CommandLine(
     noted=frozenset(name for row in _rows(_NOTED) for name in _long(row)),
     harmless=frozenset(name for row in _rows(_HARMLESS) for name in _long(row)),
     environment=_by_first("LLAMA_ARG_", _SETTINGS, _REFUSED, _NOTED),
+    added=frozenset({"override_tensor"}),
 )

@@ -9,6 +9,7 @@ from kvcalc.errors import KvcalcError
 from kvcalc.logs import ServerLog
 from kvcalc.logs.launchers import OPTION
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT, parse_count
+from kvcalc.verbs.from_command.override_tensor import experts_on_host
 from kvcalc.verbs.log_check.llama_cpp_settings import AUTO_SLOTS, cache_format_of, slots_of
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ def said_by_llama_server(log: ServerLog, known: LoggedModel, card: LoggedCard) -
         said["cache_dtype"] = kept_in
     own = {name: settings[name] for name in _OF_LLAMA_CPP if name in settings}
     own = {name: _SWITCHED.get(value.lower(), value) if name in _SWITCHES else value for name, value in own.items()}
-    if settings.get("cpu-moe", "false").lower() in _ON:
-        own["n-cpu-moe"] = str(known.model.num_layers)
+    own |= _experts(settings, own, known.model)
     if settings["kv-unified"].lower() in _ON:
         own["kv-unified"] = "1"
     if settings.get("kv_offload", "true").lower() in _OFF:
@@ -63,10 +63,26 @@ def said_by_llama_server(log: ServerLog, known: LoggedModel, card: LoggedCard) -
     cards = _cards(settings, own)
     if cards == 1:
         own.pop("tensor-split", None)
+    if card.gpu.number_together is not None and settings.get("split_mode") == "none":
+        raise KvcalcError(f"{OPTION}: --split-mode none: one card holds all; name that one as --gpu")
     if card.gpu.number_together is None:
         said["pp"] = cards
     drafts, drafted = _drafts(settings, known.model)
     return {**said, **drafts, "engine_option": {**own, **drafted}}
+
+
+def _experts(settings: Mapping[str, str], own: Mapping[str, str], model: Model) -> dict[str, str]:
+    """The layers whose experts lie on the host, by the option or by patterns of tensors.
+
+    Raises:
+        KvcalcError: both say so.
+    """
+    every = settings.get("cpu-moe", "false").lower() in _ON
+    if "override-tensor" not in settings:
+        return {"n-cpu-moe": str(model.num_layers)} if every else {}
+    if every or "n-cpu-moe" in settings:
+        raise KvcalcError(f"{OPTION}: -ot and -cmoe or -ncmoe both move experts; put one of them into the line")
+    return {"n-cpu-moe": experts_on_host(settings["override-tensor"], model, _cards(settings, own))}
 
 
 def _drafts(settings: Mapping[str, str], model: Model) -> tuple[dict[str, Any], dict[str, str]]:
