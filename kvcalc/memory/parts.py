@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.file_types import EXPERTS_APART, tables_of
-from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_of_llama_cpp
+from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_of_llama_cpp, is_of_mlx
 from kvcalc.model.apart import told_apart
 from kvcalc.model.model import WeightPart
 from kvcalc.model.quantised import NGRAMS, parts_in, plain_format
@@ -136,14 +136,18 @@ def listed_parts(weighed: Weighed) -> tuple[WeightPart, ...] | None:
 
 def _listed(weighed: Weighed) -> tuple[WeightPart, ...] | None:
     model, asked = weighed.model, weighed.weight_format
-    unasked = asked is None or not (model.weights or is_for_layers_alone(asked) or tables_of(asked.name))
-    listed = model.weights or None if asked is None or unasked else parts_in(model, asked)
+    listed = parts_in(model, asked) if asked is not None and _is_of_parts(model, asked) else model.weights or None
     if listed is None or weighed.towers_in == "the file" or not model.has_towers:
         return listed  # of a GGUF file, whose keys tell of no towers, as the file has it
     if weighed.towers_in == "a file of their own" or not model.tower_parameters:
         return without_towers(listed)
     own = WeightPart(part=TITLE, parameters=model.tower_parameters, format=plain_format(model), place="embedding")
     return (*without_towers(listed), own)
+
+
+def _is_of_parts(model: Model, asked: ElementFormat) -> bool:
+    """Whether a checkpoint in that format has parts of the model in others."""
+    return bool(model.weights or is_for_layers_alone(asked) or is_of_mlx(asked) or tables_of(asked.name))
 
 
 def _towers(weighed: Weighed, parameters: int) -> tuple[Part, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kvcalc import estimate
 from kvcalc.catalogue import find_model
 from kvcalc.catalogue.shipped import MODELS
 from kvcalc.formats.weights import find_weight_format
@@ -65,3 +66,7 @@ def test_bytes_of_a_group(name: str, elements: int, size: float) -> None:
 def test_mlx_quantises_tables_too_and_leaves_norms() -> None:
     parts = parts_in(find_model("qwen3-8b").model, find_weight_format("mlx_4bit", "weights")) or ()
     assert {part.part: part.format for part in parts if part.format != "mlx_4bit"} == {"norms and biases": "bf16"}
+    assert estimate("qwen3-8b", weight_dtype="mlx_4bit").memory.weights_bytes == sum(part.size for part in parts)
+    norms = 65 * 4096
+    llama = estimate("llama-3-8b", weight_dtype="mlx_4bit").memory.weights_bytes
+    assert llama == (8_030_261_248 - norms) * 36 // 64 + 2 * norms
