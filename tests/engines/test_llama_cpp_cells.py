@@ -355,3 +355,18 @@ def test_layers_that_draft_have_cells_in_hybrids_of_delta_attention() -> None:
     found = kvcalc.estimate("ling-3.0-flash", **asked)
     assert found.cache.bytes - found.cache.state_bytes_per_sequence == 306 * MIB
     assert found.cache.bytes_per_token == 8 * 576 * 34 // 32
+
+
+def test_smallthinkers_window_is_llama_cpps_own() -> None:
+    """The file says 128 tokens; b11549 has 2 x 4,096 and a micro-batch, 10,240 cells."""
+    window = group(4, GQA(num_heads=8, num_kv_heads=4, head_dim=80), window=128)
+    asked = kvcalc.make_scenario(
+        replace(model(window), model_type="smallthinker"),
+        engine="llama-cpp",
+        engine_option={"kv-unified": "1", "ubatch-size": "2048"},
+        batch=2,
+        context=8192,
+    )
+    layout = Ranks(asked).settled(kvcalc.Deployment())
+    (stage,) = layout.stages
+    assert layout.held_bytes(stage, Load(2, 8192)) == 4 * (2 * 4096 + 2048) * 2 * 4 * 80 * 2

@@ -15,7 +15,7 @@ from kvcalc.engines.llama_cpp.options import GIVEN_ELSEWHERE, OPTIONS, settings_
 from kvcalc.engines.llama_cpp.pooled import check_pooled, laid_out, pools_keys
 from kvcalc.engines.llama_cpp.rules import RULES
 from kvcalc.engines.llama_cpp.settled import MARGIN, SettledLlama
-from kvcalc.engines.llama_cpp.windows import drops_windows, without_windows
+from kvcalc.engines.llama_cpp.windows import drops_windows, with_fixed_windows, without_windows
 from kvcalc.engines.option import Option, Rule
 from kvcalc.engines.setup import Setup
 from kvcalc.errors import KvcalcError
@@ -131,6 +131,7 @@ class LlamaCpp(Engine):
         pooled = pools_keys(setup.model)
         if pooled:
             setup = laid_out(setup)
+        setup = setup._replace(model=with_fixed_windows(setup.model))
         dropped = drops_windows(setup.model)
         if dropped:
             setup = setup._replace(model=without_windows(setup.model))

@@ -20,6 +20,19 @@ WHOLE = frozenset(
 """By model_type of config.json."""
 
 
+FIXED = {"smallthinker": 4096}
+"""Of these the window is llama.cpp's own number, whatever the file says (src/models/smallthinker.cpp, n_swa)."""
+
+
+def with_fixed_windows(model: Model) -> Model:
+    """The same, with the windows that llama.cpp has for its class."""
+    tokens = FIXED.get(model.model_type or "")
+    if tokens is None:
+        return model
+    fixed = with_groups(model.layers, lambda group: group if group.window is None else replace(group, window=tokens))
+    return replace(model, layers=fixed)
+
+
 def drops_windows(model: Model) -> bool:
     """Whether a model has windows that llama.cpp does not use."""
     return model.model_type in WHOLE and any(layer.span is not None for layer in model.layout.kinds)
