@@ -31,7 +31,9 @@ MAX_BATCH = 10**9
 MAX_SIZE = 10**18
 """An exabyte: beyond any machine, and far from where a number could cost time."""
 
-_NUMBER = re.compile(r"(?P<number>[0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?) ?(?P<suffix>[A-Za-z]*)")
+_NUMBER = re.compile(
+    r"(?P<number>(?:[0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?) ?(?P<suffix>[A-Za-z]*)"
+)
 _MAX_CHARACTERS = 60
 
 

@@ -200,7 +200,13 @@ def test_a_count_of_a_thousand_digits_does_not_fill_the_message() -> None:
 
 @pytest.mark.parametrize(
     ("text", "fraction"),
-    [("0.92", Fraction(23, 25)), ("1", Fraction(1)), ("1.0", Fraction(1)), ("9e-1", Fraction(9, 10))],
+    [
+        ("0.92", Fraction(23, 25)),
+        (".92", Fraction(23, 25)),
+        ("1", Fraction(1)),
+        ("1.0", Fraction(1)),
+        ("9e-1", Fraction(9, 10)),
+    ],
     ids=repr,
 )
 def test_a_utilization_is_exact(text: str, fraction: Fraction) -> None:
