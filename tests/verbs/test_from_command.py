@@ -455,6 +455,10 @@ def test_a_context_beyond_the_model_is_cut_as_ollama_cuts_it() -> None:
             'deepseek-ai/DeepSeek-V3.2 -tp 8 --kv-transfer-config \'{"kv_connector":"HiSparseConnector"}\'',
             "HiSparseConnector changes memory in a way that kvcalc does not follow",
         ),
+        (
+            "deepseek-ai/DeepSeek-V2-Lite --model-impl transformers",
+            "--model-impl changes memory in a way that kvcalc does",
+        ),
         ("Qwen/Qwen3-8B --runner draft", "--runner draft: kvcalc follows generate and pooling"),
         (
             "Qwen/Qwen3-Next-80B-A3B-Instruct -tp 4 --gdn-prefill-backend cutedsl",

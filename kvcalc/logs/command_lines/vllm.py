@@ -94,6 +94,7 @@ VLLM = CommandLine(
             "mamba_cache_mode": NOTHING,
             "offload_group_size": OFF,
             "enable_dbo": OFF,
+            "model_impl": (*NOTHING, "vllm"),  # Transformers keeps latents as keys and values of every head
             "quantization_config": (*NOTHING, "{}"),
             "eplb_config": (*NOTHING, "{}"),
             "use_replayssm": OFF,
