@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
-import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from garbage_cases import CASES
+from prepared import Ended, Prepared
 
-from kvcalc.verification.host_memory import only_new_garbage
+CASE = f"""
+import gc, sys
+gc.unfreeze()
+sys.path.append({str(Path(__file__).parent)!r})
+import garbage_cases
+getattr(garbage_cases, sys.argv[1])()
+"""
 
 COUNTS = """
 import gc, sys
@@ -26,69 +33,16 @@ print(tracked, *most)
 """
 
 
-class Ring:
-    """An object that only a collection finds."""
-
-    def __init__(self) -> None:
-        self.itself = self
-
-
-def unreachable() -> weakref.ref[Ring]:
-    return weakref.ref(Ring())
+@pytest.fixture(scope="module")
+def small() -> Iterator[Prepared]:
+    """A process without torch, and so without its quarter of a million objects."""
+    with Prepared(("kvcalc.verification.host_memory",)) as process:
+        yield process
 
 
-def is_frozen(ring: Ring) -> bool:
-    return all(each is not ring for each in gc.get_objects())
-
-
-@pytest.fixture(autouse=True)
-def _nothing_frozen() -> Iterator[None]:
-    frozen = gc.get_freeze_count()
-    gc.unfreeze()
-    yield
-    if frozen:
-        gc.freeze()
-
-
-def test_garbage_of_before_and_of_the_run_is_found() -> None:
-    before = unreachable()
-    with only_new_garbage():
-        assert before() is None
-        during = unreachable()
-        gc.collect()
-        assert during() is None
-    assert gc.get_freeze_count() == 0
-
-
-def test_what_was_there_is_collected_again_afterwards() -> None:
-    ring = Ring()
-    seen = weakref.ref(ring)
-    with only_new_garbage():
-        del ring
-        gc.collect()
-        assert seen() is not None
-    gc.collect()
-    assert seen() is None
-
-
-def test_what_a_process_has_frozen_stays_frozen() -> None:
-    ring = Ring()
-    gc.freeze()
-    try:
-        with only_new_garbage():
-            assert is_frozen(ring)
-        assert is_frozen(ring)
-    finally:
-        gc.unfreeze()
-
-
-def test_a_run_within_another_leaves_its_objects_frozen() -> None:
-    ring = Ring()
-    with only_new_garbage():
-        with only_new_garbage():
-            assert is_frozen(ring)
-        assert is_frozen(ring)
-    assert not is_frozen(ring)
+@pytest.mark.parametrize("case", [case.__name__ for case in CASES])
+def test_of_the_objects_of_a_process(small: Prepared, case: str) -> None:
+    assert small.run(case, program=CASE) == Ended(0, "", "")
 
 
 def test_only_one_collection_of_a_run_looks_at_everything() -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from conftest import Kvcalc, Run
-from prepared import Ended, Prepared
+from prepared import VERIFY, Ended, Prepared
 
 
 def measured(printed: dict[str, Any], name: str) -> list[int]:
@@ -70,17 +68,11 @@ def test_one_rank_is_the_whole(kvcalc: Kvcalc) -> None:
     assert measured(printed, "cache bytes") == [2_097_152]
 
 
-def torchrun(processes: int, *words: str) -> Ended:
-    """A process a rank, over a port that is free."""
-    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", "kvcalc"]
-    done = subprocess.run(
-        [sys.executable, *command, "verify", *words],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
+@pytest.fixture(scope="module")
+def prepared() -> Iterator[Prepared]:
+    """A process that has imported torch and its launcher."""
+    with Prepared((*VERIFY, "torch.distributed.run")) as process:
+        yield process
 
 
 def assert_one_answer(run: Ended) -> dict[str, Any]:
@@ -91,15 +83,23 @@ def assert_one_answer(run: Ended) -> dict[str, Any]:
     return printed
 
 
-def test_two_processes_hold_a_half_each() -> None:
-    run = torchrun(2, "gemma-3-27b", "-c", "12", "--tp", "2", "--device", "cpu", "--cache-dtype", "q8_0", "--json")
+def test_two_processes_hold_a_half_each(prepared: Prepared) -> None:
+    """As torchrun starts them, over a port that is free."""
+    words = "gemma-3-27b -c 12 --tp 2 --device cpu --cache-dtype q8_0 --json"
+    launch = "--standalone --nproc-per-node 2 -m kvcalc verify"
+    [run] = prepared.together(
+        [{"OMP_NUM_THREADS": "1"}],
+        *launch.split(),
+        *words.split(),
+        program="import torch.distributed.run; torch.distributed.run.main()",
+    )
     printed = assert_one_answer(run)
     assert measured(printed, "bytes of rank") == [62 * 12 * 2176] * 2  # 16 heads' k and v, 128 blocks of 34, halved
     assert measured(printed, "cache bytes") == [62 * 12 * 4352]
     assert all(check["ok"] for check in printed["checks"] if check["name"] == "sufficient")
 
 
-def test_four_processes_share_stages_and_layers() -> None:
+def test_four_processes_share_stages_and_layers(prepared: Prepared) -> None:
     """With torchrun's environment, in copies of a process that has imported torch once."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -109,8 +109,7 @@ def test_four_processes_share_stages_and_layers() -> None:
         {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4"} for rank in range(4)
     ]
     words = ("verify", "gemma-3-27b", "-c", "8192", "--tp", "2", "--pp", "2", "--device", "meta", "--json")
-    with Prepared() as process:
-        first, *others = process.together([{**place, **rank} for rank in ranks], *words)
+    first, *others = prepared.together([{**place, **rank} for rank in ranks], *words)
     printed = assert_one_answer(first)
     assert others == [Ended(0, "", "")] * 3
     assert measured(printed, "bytes of rank") == [276_824_064] * 4
