@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +24,7 @@ from kvcalc.scenario.make import make_scenario  # noqa: E402  # after the path
 from kvcalc.units import MIB  # noqa: E402  # after the path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 DATA = ROOT / "tests" / "data" / "llama_cpp"
 
@@ -100,7 +101,7 @@ def llama_cpp() -> Iterator[str]:
         yield _row(each)
 
 
-def _first_sight(figures: list[Figure]) -> Iterator[str]:
+def _first_sight(figures: Sequence[Figure]) -> Iterator[str]:
     """What logs printed that were found after the rules: predicted then, and now."""
     fresh = [each for each in figures if each.part in each.log.get("first", {})]
     for part in ("cache", "states", "compute"):
@@ -121,9 +122,10 @@ def _quantile(errors: list[float], tenths: int) -> float:
     return errors[max(0, -(-len(errors) * tenths // 10) - 1)]
 
 
-def figures_of_logs() -> list[Figure]:
+@cache
+def figures_of_logs() -> tuple[Figure, ...]:
     """All that the public logs print."""
-    return [figure for log in _read("logs.json")["logs"] for figure in _figures(log)]
+    return tuple(figure for log in _read("logs.json")["logs"] for figure in _figures(log))
 
 
 def _read(name: str) -> dict[str, Any]:

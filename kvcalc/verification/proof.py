@@ -102,8 +102,8 @@ def compute(layer: Layer, tp: int, places: Iterable[int]) -> Part:
         tp: tensor-parallel ranks.
         places: those whose part is computed here.
     """
-    span = None if layer.span is None else type(layer.span)(_SPAN)
-    whole = build(_small(layer.attention, tp), _HIDDEN, span, device="cpu", dtype=torch.float64)
+    small, span = made_small(layer, tp)
+    whole = build(small, _HIDDEN, span, device="cpu", dtype=torch.float64)
     generator = torch.Generator().manual_seed(_TOKENS)
     sequences = _STATES if isinstance(whole, ReferenceState) else _SEQUENCES
     x_BTD = torch.randn(sequences, _TOKENS, _HIDDEN, dtype=torch.float64, generator=generator)
@@ -118,6 +118,11 @@ def compute(layer: Layer, tp: int, places: Iterable[int]) -> Part:
         outputs_BTD.fill_(torch.nan)
         problem = f"decoding from what is kept failed: {type(error).__name__}: {error}".splitlines()[0]
     return Part(outputs_BTD, expected_BTD, min(changes), problem)
+
+
+def made_small(layer: Layer, tp: int) -> tuple[Mechanism, Span | None]:
+    """What is proven of a layer: its mechanism with small widths, and a short span. Those of many kinds are equal."""
+    return _small(layer.attention, tp), None if layer.span is None else type(layer.span)(_SPAN)
 
 
 def prove(part: Part, total_BTD: Tensor) -> Proof:

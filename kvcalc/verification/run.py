@@ -10,7 +10,7 @@ from kvcalc.reference import KeepsNothing, reference_of
 from kvcalc.verification.devices import choose_device
 from kvcalc.verification.measurements import used_by_gpu
 from kvcalc.verification.processes import processes
-from kvcalc.verification.proof import combine, compute, prove
+from kvcalc.verification.proof import combine, compute, made_small, prove
 from kvcalc.verification.rank_report import real_report, shape_report
 from kvcalc.verification.scope import scope_of
 from kvcalc.verification.verdict import verdict
@@ -57,13 +57,17 @@ def _parts(scope: Scope, team: Processes, progress: Progress) -> dict[str, Part]
     """What this process's ranks compute of each kind. Every stage's ranks do so for all kinds."""
     kinds = [layer for layer in scope.kinds if reference_of(layer.attention) is not KeepsNothing]
     places = [rank.place for rank in team.ranks(scope) if rank.stage == team.ranks(scope)[0].stage]
-    parts = {}
+    tp = scope.deployment.tp
+    parts: dict[str, Part] = {}
+    known: dict[object, Part] = {}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # matrices this small lose more to threads that wait for each other than they win
     try:
         for done, layer in enumerate(kinds):
             progress("proving", done, len(kinds))
-            parts[layer.label] = compute(layer, scope.deployment.tp, places)
+            small = made_small(layer, tp)
+            part = known[small] = known.get(small) or compute(layer, tp, places)
+            parts[layer.label] = part._replace(outputs_BTD=part.outputs_BTD.clone())  # to which others' are added
     finally:
         torch.set_num_threads(threads)
     progress("proving", len(kinds), len(kinds))

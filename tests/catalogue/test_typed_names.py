@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shlex
+from functools import cache
 
 import pytest
 from conftest import DATA, Kvcalc
@@ -19,6 +20,8 @@ from kvcalc.catalogue.name_words import spelled
 from kvcalc.catalogue.shipped import MODELS, read_model
 from kvcalc.formats.told import told_format
 
+read = cache(read_model)
+
 with (DATA / "typed_names.csv").open(encoding="utf-8", newline="") as file:
     TYPED = [(row["typed"], row["model"], row["weights"]) for row in csv.DictReader(file)]
 
@@ -30,7 +33,7 @@ def test_a_name_as_people_type_it(typed: str, model: str, weights: str) -> None:
     assert found.path.stem == model
     said = [each.data["format"] for each in found.notes if each.code == "weights-by-name"]
     assert said == ([None if weights == "unknown" else weights] if weights else [])
-    assert found.model.layers == read_model(found.path).layers
+    assert found.model.layers == read(found.path).layers
 
 
 @pytest.mark.parametrize(

@@ -262,7 +262,7 @@ def test_totals_are_sums_of_their_parts(case: Case) -> None:
         assert {type(value) for value in figures.values()} == {int}, figures
 
 
-@laws
+@examples(30)
 @given(cases())
 def test_stages_together_hold_the_replica(case: Case) -> None:
     scenario = kvcalc.make_scenario(case.model, **case.options)

@@ -13,7 +13,7 @@ from kvcalc.model.layers import LayerGroup
 from kvcalc.model.model import WeightPart
 from kvcalc.verbs.bounds.decode import DecodeBound
 
-laws = examples(80)
+laws = examples(60)
 
 H100, H200 = 3_350 * 10**9, 4_800 * 10**9
 BF16, FP8 = 989_500 * 10**9, 1_979 * 10**12

@@ -113,7 +113,7 @@ def scenarios(draw: st.DrawFn) -> kvcalc.Scenario:
     )
 
 
-@examples(250)
+@examples(100)
 @given(scenarios())
 def test_the_smallest_deployment_of_random_models(scenario: kvcalc.Scenario) -> None:
     assert agrees(scenario)
@@ -185,7 +185,7 @@ def test_the_best_of_a_few_gpus(model: str, options: dict[str, Any], expected: k
     assert kvcalc.estimate(model, **options).scenario.deployment == expected
 
 
-@examples(80)
+@examples(60)
 @given(scenarios(), st.integers(1, 40))
 def test_the_best_of_a_few_gpus_is_legal_and_holds_where_one_does(scenario: kvcalc.Scenario, gpus: int) -> None:
     best = best_of(scenario, gpus)

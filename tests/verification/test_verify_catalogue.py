@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from catalogue_models import distinct_names
+from proven_once import proven_once
 
 import kvcalc
 
 BATCH, CONTEXT = 2, 300_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _each_layer_is_proven_once() -> Iterator[None]:
+    """Models differ in more than what is proven of their layers: made small, half of them are alike."""
+    with proven_once():
+        yield
 
 
 def kinds_of_layers(model: kvcalc.Model) -> object:
