@@ -205,7 +205,7 @@ def on(scenario: kvcalc.Scenario) -> kvcalc.Deployment:
     return scenario.deployment
 
 
-@laws
+@examples(80)
 @given(scenarios())
 def test_the_sequences_fit_and_one_more_does_not(scenario: kvcalc.Scenario) -> None:
     result = kvcalc.capacity(scenario)
@@ -226,7 +226,7 @@ def test_the_sequences_fit_and_one_more_does_not(scenario: kvcalc.Scenario) -> N
     assert not fits(less, (result.sequences + 1) * dp, context)
 
 
-@laws
+@examples(80)
 @given(scenarios())
 def test_the_longest_context_fits_and_a_token_more_does_not(scenario: kvcalc.Scenario) -> None:
     result = kvcalc.capacity(scenario)
@@ -244,7 +244,7 @@ def test_the_longest_context_fits_and_a_token_more_does_not(scenario: kvcalc.Sce
     assert not fits(asked, batch, result.max_context + 1)
 
 
-@laws
+@examples(80)
 @given(scenarios())
 def test_the_range_of_sequences_is_that_of_what_is_tight_and_of_what_fits(scenario: kvcalc.Scenario) -> None:
     result = kvcalc.capacity(scenario)

@@ -208,7 +208,7 @@ def storable(scenario: kvcalc.Scenario) -> list[int]:
     return found
 
 
-@laws
+@examples(30)
 @given(scenarios(), st.integers(1, 60), st.integers(1, 3))
 def test_the_best_of_a_few_gpus_is_that_of_a_search_of_all(scenario: kvcalc.Scenario, gpus: int, dp: int) -> None:
     ranks = Ranks(scenario)
@@ -229,7 +229,7 @@ def test_the_best_of_a_few_gpus_is_that_of_a_search_of_all(scenario: kvcalc.Scen
     assert (found.deployment if found else None) == (max(every, key=room).deployment if every else None)
 
 
-@examples(40)
+@examples(32)
 @given(scenarios((2 * 10**5, 5 * 10**6)))
 def test_the_smallest_with_replicas_is_that_of_a_search_of_all(scenario: kvcalc.Scenario) -> None:
     """Of every tp and number of stages, the fewest replicas that hold their share of the batch."""
@@ -250,7 +250,7 @@ def test_the_smallest_with_replicas_is_that_of_a_search_of_all(scenario: kvcalc.
         assert not any(holds(tp, pp, min(batch, fewer // (tp * pp))) for tp, pp in ways if tp * pp <= fewer)
 
 
-@laws
+@examples(30)
 @given(scenarios((10**8, 10**10)), st.data())
 def test_a_bound_does_not_depend_on_what_was_asked_before(scenario: kvcalc.Scenario, data: st.DataObject) -> None:
     first, second = data.draw(deployments(scenario.model)), data.draw(deployments(scenario.model))
