@@ -95,6 +95,8 @@ def test_streams_that_cannot_be_written(words: str, streams: str, code: int) -> 
     assert "ignored" not in run.stderr
     told = "error: stdout: " if code == CANNOT_RUN and words.find("-o ") < 0 else ""
     assert told in run.stderr or "2>" in streams
+    if told and streams == ">/dev/full":
+        assert run.stderr.endswith("No space left on device\n")
 
 
 def test_a_result_is_whole_where_stderr_is_not_there() -> None:
