@@ -35,8 +35,12 @@ def json_lines(columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> st
 
 def _mapped(values: Sequence[Any], write: Callable[[Any], Any]) -> Sequence[Any]:
     """Values as they are written. Integers are written as they are; whatever else comes often is written once."""
-    if set(map(type, values)) <= {int}:
+    kinds = set(map(type, values))
+    if kinds <= {int}:
         return values
+    if kinds <= {str, bool, type(None)}:  # of which none equals one of another kind, as 1 equals True
+        once = {value: write(value) for value in set(values)}
+        return [once[value] for value in values]
     known: dict[tuple[type, Any], Any] = {}
     written = []
     for value in values:

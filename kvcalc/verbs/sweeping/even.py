@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 CONTEXTS_REMEMBERED = 16
 """Lists of contexts: a grid comes back to one of them with every batch."""
 
+_OF_FITTING = {"gpus_fits", "gpus_tight"}
 _OF_A_SEARCH = {"gpus_count", "gpus_tp", "gpus_pp", "gpus_dp", "most_sequences"}
 
 
@@ -125,12 +126,12 @@ class EvenRows:
             "cache_bytes_per_sequence": known.ones,
             "cache_bytes_per_token": [self._of_a_token[0]] * len(contexts),
             "memory_total_bytes": _beside(cache, self._beside),
-            "memory_per_rank_total_bytes": _beside(rank, self._beside_ranks[0] if self._weights_known else None),
+            "memory_per_rank_total_bytes": self._total_of(0, rank),
             "gpus_fits": nothing,
             "gpus_tight": nothing,
             ERROR: nothing,
         }
-        if self._weights_known:
+        if self._weights_known and self._fields & _OF_FITTING:
             columns["gpus_fits"] = [sequences <= most for most in known.fits]
             reaches = zip(known.fits, known.tight, strict=True)
             columns["gpus_tight"] = [fits < sequences <= tight for fits, tight in reaches]
@@ -172,7 +173,7 @@ class EvenRows:
         if "memory_total_bytes" in self._fields:
             columns["memory_total_bytes"] = _beside(cache, self._beside)
         columns |= self._of_fullest(lines, ones, numbers)
-        if self._weights_known:
+        if self._weights_known and self._fields & _OF_FITTING:
             fits, tight = self._held.reach(lines, "most"), self._held.reach(lines, "least")
             columns["gpus_fits"] = [number <= fits for number in numbers]
             columns["gpus_tight"] = [fits < number <= tight for number in numbers]
@@ -199,8 +200,13 @@ class EvenRows:
             "cache_bytes_per_rank": cache,
             "cache_bytes_per_sequence": _values(ones[place], numbers),
             "cache_bytes_per_token": [self._of_a_token[place]] * len(numbers),
-            "memory_per_rank_total_bytes": _beside(cache, self._beside_ranks[place] if self._weights_known else None),
+            "memory_per_rank_total_bytes": self._total_of(place, cache),
         }
+
+    def _total_of(self, place: int, caches: Sequence[int]) -> Sequence[int | None]:
+        """All that a rank holds beside caches; nothing where nobody asks for it."""
+        asked = self._weights_known and "memory_per_rank_total_bytes" in self._fields
+        return _beside(caches, self._beside_ranks[place] if asked else None)
 
     def _by_memory(self, line: Line, numbers: Sequence[int]) -> Columns:
         return self._of_sizes(_values(line, numbers))
