@@ -11,6 +11,7 @@ from conftest import DATA, texts
 from kvcalc import KvcalcError, load_model
 from kvcalc.catalogue import find_model
 from kvcalc.importers import import_config
+from kvcalc.importers.config_json.quantisation import Quantisation, quantisation_notes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,7 +111,15 @@ DECIDED: dict[str, tuple[dict[str, Any], float, int]] = {
     "EETQ": (settings(quant_method="eetq", weights="int8", modules_to_not_convert=None), MATRICES, 2),
     "FBGEMM": (settings(quant_method="fbgemm_fp8", modules_to_not_convert=["lm_head"]), MATRICES, 2),
     "torchao": (
-        settings(quant_method="torchao", quant_type={"default": {"_type": "Int8WeightOnlyConfig", "_data": {}}}),
+        settings(
+            quant_method="torchao",
+            quant_type={
+                "default": {
+                    "_type": "Int8WeightOnlyConfig",
+                    "_data": {"group_size": None, "granularity": {"_type": "PerRow", "_data": {"dim": -1}}},
+                }
+            },
+        ),
         MATRICES,
         2,
     ),
@@ -207,6 +216,18 @@ QUANTISED: dict[str, tuple[dict[str, Any], str]] = {
         settings(quant_method="torchao", quant_type={"default": {"_type": "Int4WeightOnlyConfig"}}),
         "torchao",
     ),
+    **{
+        f"torchao, {each}": (
+            settings(quant_method="torchao", quant_type={"default": {"_type": "Int8WeightOnlyConfig", "_data": data}}),
+            "torchao",
+        )
+        for each, data in {
+            "in groups": {"group_size": 32},
+            "in groups by another name": {"granularity": {"_type": "PerGroup", "_data": {"group_size": 32}}},
+            "of half the elements": {"layout": {"_type": "SemiSparseLayout", "_data": {}}},
+            "packed otherwise": {"packing_format": {"_type": "Float8PackingFormat", "_data": "SPARSE_CUTLASS"}},
+        }.items()
+    },
     "torchao, with tables": (
         settings(
             quant_method="torchao",
@@ -220,6 +241,7 @@ QUANTISED: dict[str, tuple[dict[str, Any], str]] = {
     "HQQ": (settings(quant_method="hqq", quant_config={"weight_quant_params": {"nbits": 4}}), "hqq"),
     "AQLM": (settings(quant_method="aqlm", in_group_size=8, nbits_per_codebook=16), "aqlm"),
     "a key of other code": ({"quantization_bit": 4}, "a method without a name"),
+    "a flag of nobody's": ({"is_quantized": True}, "a method without a name"),
     "a flag of other code": ({"load_in_4bit": True}, "a method without a name"),
     "a key of nobody's": ({"weight_quantization": {"bits": 4}}, "a method without a name"),
     "hostile lists": (settings(quant_method="fp8", modules_to_not_convert=[[1], {}], ignore=7), "fp8"),
@@ -243,6 +265,24 @@ def test_a_quantised_checkpoint_is_not_counted(case: str) -> None:
     assert f"the checkpoint is quantised ({name})" in texts(found.notes)[0]
     named = "nf4" if case == "scales quantised in turn" else "FORMAT"
     assert f"--weights SIZE, or --parameters {PARAMETERS} --weight-dtype {named}" in texts(found.notes)[0]
+
+
+def test_mlx_leaves_matrices_whose_rows_its_groups_do_not_fill() -> None:
+    """mlx_lm's quantize_model asks for weight.shape[-1] % group_size == 0."""
+    for group, filled in ((64, True), (128, False)):
+        found = imported({**settings("quantization", group_size=group, bits=4), "intermediate_size": 14_400})
+        assert bool(found.model.weights) is filled
+
+
+def test_the_note_names_what_is_quantised() -> None:
+    oss = settings(quant_method="mxfp4")["quantization_config"]
+    for asked, stored, named in (
+        (Quantisation(oss, None, weights=True), "mxfp4", "matrices of its experts are counted in mxfp4"),
+        (Quantisation({"bits": 4}, None, weights=True), "mlx_4bit", "tables and matrices of layers are counted in"),
+        (Quantisation({"quant_method": "awq"}, None, weights=True), "int4", "matrices of its layers are counted in"),
+    ):
+        (told,) = quantisation_notes(asked, PARAMETERS, stored, unknown=True)
+        assert named in told.text
 
 
 def test_published_files_are_as_large_as_their_settings_say() -> None:

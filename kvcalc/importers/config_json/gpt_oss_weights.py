@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kvcalc.importers.config_json.quantisation import OF_EXPERTS
 from kvcalc.model.model import WeightPart
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def is_of_gpt_oss(settings: Mapping[str, Any], model_type: str) -> bool:
     """
     named = settings.get("modules_to_not_convert")
     left = {str(name).rpartition(".")[2] for name in named} if isinstance(named, list) else set()
-    of_its_own = model_type == "gpt_oss" and settings.get("quant_method") == "mxfp4"
+    of_its_own = model_type == "gpt_oss" and settings.get("quant_method") == OF_EXPERTS
     return of_its_own and left == _LEFT and settings.keys() <= _KEYS and not settings.get("dequantize")
 
 

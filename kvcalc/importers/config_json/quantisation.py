@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.files import is_there
+from kvcalc.formats.weights import find_weight_format, is_of_mlx
 from kvcalc.importers.json_text import parse_mapping, read_text
 from kvcalc.note import Note, note
 
@@ -23,12 +24,15 @@ INSIDE = ("quantization_config", "quantization", "compression_config")
 """Keys of config.json, inside or around the text model's part."""
 
 OTHERWISE = re.compile(
-    r"(weights?_)?quant(i[sz](e|ed|ation))?(_(algo|bits?|method|scheme|type))?|(w|weights?_)bits?|load_in_[48]bit"
+    r"(is_|weights?_)?quant(i[sz](e|ed|ation))?(_(algo|bits?|method|scheme|type))?|(w|weights?_)bits?|load_in_[48]bit"
 )
 """Keys of other code, such as ChatGLM's quantization_bit: they tell that weights are quantised, and no more."""
 
 BESIDE = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")
 """Files beside it: of ModelOpt, GPTQ and AWQ."""
+
+OF_EXPERTS = "mxfp4"
+"""The method of gpt-oss's own files (gpt_oss_weights.py)."""
 
 MAX_BLOCK = 10**6
 _METHOD = re.compile(r"[A-Za-z0-9_.-]{1,40}")
@@ -129,13 +133,13 @@ def quantisation_notes(
     Args:
         asked: the files' settings.
         parameters: where they are counted.
-        stored: the format of all matrices of layers, where the settings decide it.
+        stored: the format of the matrices that are quantised, where the settings decide it.
         unknown: whether the bytes of each tensor are not known.
     """
     if unknown and asked.weights and stored is not None:
         yield note(
             "quantised-weights",
-            f"the checkpoint is quantised ({asked.name}): matrices of its layers are counted in {stored}, as its "
+            f"the checkpoint is quantised ({asked.name}): {_matrices(asked, stored)} are counted in {stored}, as its "
             "settings say; its folder with *.safetensors tells every tensor",
             method=asked.name,
             format=stored,
@@ -154,6 +158,13 @@ def quantisation_notes(
     if scheme:
         eight = (scheme.get("num_bits") if isinstance(scheme, dict) else scheme) in _EIGHT_BITS
         yield format_note(None, eight=eight)
+
+
+def _matrices(asked: Quantisation, stored: str) -> str:
+    """Which of a model's are in the format: MLX has tables in it, gpt-oss's own files nothing but experts."""
+    if is_of_mlx(find_weight_format(stored, "weights")):
+        return "tables and matrices of layers"
+    return "matrices of its experts" if asked.settings.get("quant_method") == OF_EXPERTS else "matrices of its layers"
 
 
 def format_note(key: str | None, *, eight: bool) -> Note:

@@ -70,7 +70,6 @@ _OF_AUTO = {"w_bit", "desc_act"}
 
 _MLX_KEYS = {"bits", "group_size", "mode"}
 
-
 _PACKED_BY_AUTO_ROUND = {"auto_gptq", "auto_awq", "gptq", "awq"}
 _TORCHAO = {
     "Int8WeightOnlyConfig": "int8",
@@ -78,6 +77,10 @@ _TORCHAO = {
     "Float8WeightOnlyConfig": "fp8",
     "Float8DynamicActivationFloat8WeightConfig": "fp8",
 }
+_ONE_FOR_A_ROW = {"PerRow", "PerTensor", "PlainLayout", "Float8MMConfig", "MappingType", "KernelPreference"}
+"""What such a configuration may have within it: groups and blocks have more scales, layouts and packings that are not
+plain store other elements."""
+
 _QUARK = {
     ("fp8_e4m3", "per_tensor", "None"): "fp8",
     ("fp8_e4m3", "per_channel", "None"): "fp8",
@@ -210,8 +213,20 @@ def _of_torchao(settings: Mapping[str, Any]) -> str | None:
     """One configuration for all linear layers; int8 and fp8 have a scale for each output."""
     stated = settings.get("quant_type")
     each = stated.get("default") if isinstance(stated, dict) and stated.keys() == {"default"} else None
-    found = _TORCHAO.get(str(each.get("_type"))) if isinstance(each, dict) else None
+    if not isinstance(each, dict) or not _has_a_scale_a_row(each.get("_data")):
+        return None
+    found = _TORCHAO.get(str(each.get("_type")))
     return None if found is None else _of_all(found, settings)
+
+
+def _has_a_scale_a_row(data: object) -> bool:
+    """Whether no setting within a configuration asks for groups or for another layout."""
+    if isinstance(data, list):
+        return all(map(_has_a_scale_a_row, data))
+    if not isinstance(data, dict):
+        return True
+    known = data.get("_type", "PerRow") in _ONE_FOR_A_ROW or data.get("_data") == "PLAIN"
+    return known and data.get("group_size") is None and all(map(_has_a_scale_a_row, data.values()))
 
 
 def _of_all(found: str, settings: Mapping[str, Any], **usual: object) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import MAX_NAME, KvcalcError, did_you_mean, one_line
-from kvcalc.formats.weights import find_weight_format
+from kvcalc.formats.weights import find_weight_format, is_of_mlx
 from kvcalc.importers.config import BY_TYPE
 from kvcalc.importers.config_json.architectures import OutputHead, above_layers, head_of
 from kvcalc.importers.config_json.cache_keys import cache_keys
@@ -163,8 +163,11 @@ def _by_settings(
     if of_gpt_oss:
         found = gpt_oss_parts(whole)
         return (None, ()) if found is None else (stored, found)
-    apart = told_apart(whole)
-    parts = parts_in(whole, find_weight_format(stored, "weights")) if apart is not None and apart.beside else None
+    element_format, apart = find_weight_format(stored, "weights"), told_apart(whole)
+    widths = (whole.hidden_size, whole.intermediate_size, whole.moe_intermediate_size)
+    if is_of_mlx(element_format) and any((width or 0) % element_format.block_elems for width in widths):
+        return None, ()  # MLX leaves a matrix as it is whose rows its groups do not fill
+    parts = parts_in(whole, element_format) if apart is not None and apart.beside else None
     return (None, ()) if parts is None else (stored, parts)
 
 

@@ -32,41 +32,46 @@ _OF_A_CACHE = _set("cache k key kv kv4 kv8 kvcache kvq kvs past v value")
 _OF_FORMATS = _set(
     "bits dtype format fp8 int4 int8 kv4 kv8 kvq precision quant quantization quantize quantized scheme storage type"
 )
-_SAYS_NO_FORMAT = _set("auto default model none same")
+_SAYS_NO_FORMAT = _set("auto default dynamic hybrid model none same static")
 _EIGHT_BITS = _set("float8 float8_e4m3fn fp8 fp8_e4m3")
 _DTYPES = ("dtype", "torch_dtype")
 
 _KNOWN = _set(
     """
-    _name_or_path add_time_instruction alibi architecture auto_map base_channels begin_suppress_tokens bf16
-    block_auto_adjust_ff_dim block_dim block_multiple_of block_size blocksparse_block_size
-    blocksparse_triton_kernel_block_size blocksparse_vert_stride candidate_block_size canvas_length concat_input
-    conf_reduction_factor context_len context_length d_ff d_model d_rel date decoder_layerdrop default_language dff
-    dim_ff dim_model_base do_pooling downsample_ratio dspark_markov_rank early_stopping elementwise_affine emb_dim
-    enable_pronunciation enable_shape enable_thinking encoder_config encoder_layerdrop ep_size eval_steps
-    expansion_ratio faster_token_stride feed_forward_proj ffn_dim for_llm_compressor force_sample fp16 fp32 gating
-    gradient_clipping hc_sinkhorn_iters hidden_ratio hidden_size hidden_sizes img_processor in_channels
-    index_block_size index_skip_topk_offset initial_context_length input_channels input_feat_per_channel
-    input_jitter_noise interleaved_qkv interpolate_factor is_causal is_decoder is_llama_config label2id langs
+    _name_or_path active_params add_time_instruction alibi architecture auto_map base_channels begin_suppress_tokens
+    bf16 block_auto_adjust_ff_dim block_dim block_multiple_of block_size blocksparse_block_size
+    blocksparse_triton_kernel_block_size blocksparse_vert_stride candidate_block_size canvas_length causal
+    checkpoint_step concat_input conf_reduction_factor context_extension context_len context_length
+    context_parallel_size ctx_len d_ff d_model d_rel data_parallel_size datasets date decoder_layerdrop deepnorm
+    default_language delay_load dff dim_ff dim_model_base do_pooling do_sample downsample_ratio dspark_markov_rank
+    early_stopping elementwise_affine emb_dim enable_pronunciation enable_shape enable_thinking encoder_config
+    encoder_layerdrop ep_size eval_steps expansion_ratio faster_token_stride feed_forward_proj ffn_dim
+    flex_attention for_llm_compressor force_sample fp16 fp32 function_calling gating gradient_clipping
+    hc_sinkhorn_iters hidden_ratio hidden_size hidden_sizes img_processor in_channels index_block_size
+    index_skip_topk_offset initial_context_length input_channels input_feat_per_channel input_jitter_noise
+    interleaved_qkv interpolate_factor is_causal is_decoder is_llama_config is_prenorm kv_cache label2id langs
     language languages laurel_rank layerdrop learned_pos_emb legacy license logging_steps logit_cap
-    mask_feature_length mask_time_length mask_time_min_masks max_dynamic_patch max_input_length max_length
-    max_new_tokens max_seq_len max_seq_length max_sequence_length max_source_positions max_steps
-    max_tokenizer_truncation median_filter_width merged_from mhc min_dynamic_patch min_length modal_type
-    model_parallel_size mscale multiple_of mup_enabled n_ctx n_gpu n_group n_inner n_positions
-    new_decoder_architecture ngram ngram_size num_anchors num_beams num_buckets num_channels num_codebooks
-    num_ln_in_parallel_attn num_mel_bins num_return_sequences offset_alibi out_hidden_size output_attentions
-    output_hidden_states output_past output_scores patch_size pool_type pooling pos_skipping_range
+    mask_feature_length mask_time_length mask_time_min_masks max_ctx max_dynamic_patch max_input_length max_length
+    max_new_tokens max_pos max_position max_seq_len max_seq_length max_sequence max_sequence_length
+    max_source_positions max_steps max_tokenizer_truncation max_tokens maximum_length median_filter_width
+    merged_from mhc min_dynamic_patch min_length modal_type model_parallel model_parallel_size mscale multiple_of
+    mup_enabled n_ctx n_gpu n_group n_inner n_params n_positions new_decoder_architecture ngram ngram_size
+    num_anchors num_beams num_buckets num_channels num_codebooks num_frames num_ln_in_parallel_attn num_mel_bins
+    num_parameters num_return_sequences num_tokens offset_alibi out_hidden_size output_attentions
+    output_hidden_states output_past output_scores params patch_size pool_type pooling pos_skipping_range
     position_id_per_seconds pp_size predict_special_tokens pretraining_tp prompt_length prompt_mid_dim prompt_types
-    protein_encoder_config reasoning rel_extent remove_invalid_values rescale_prenorm_residual residual_in_fp32
-    return_dict return_dict_in_generate rmsnorm save_steps score_func scoring_func self sequence_parallel
-    slice_config slice_mode slow_but_exact special_tokens split_ngram_parts stagger_local_blocks standardize
-    summary_proj_to_labels summary_use_proj suppress_tokens tags tensor_parallel_size tf_legacy_loss thinking
-    tie_encoder_decoder tokenizer tokenizer_class tensor_model_parallel_size
-    tokens_per_second tokens_trained top_k top_p topk_group
-    topk_method torchscript tp_size transformers.js_config typical_p use_associative_scan use_beta use_bfloat16
-    use_cache use_dynamic_ntk use_grouped_topk use_kernels use_logn_attn use_mambapy use_parallel_residual
-    use_pos_enc use_pos_skipping use_rel_pos use_rmsnorm use_sconv validate_runner_input value_head verbose
-    vocabulary_map vq_config
+    protein_encoder_config reasoning regression rel_extent remove_invalid_values rescale_prenorm_residual
+    residual_in_fp32 return_dict return_dict_in_generate ring_attention rmsnorm sample_rate save_steps score_func
+    scoring_func self sequence_length sequence_parallel slice_config slice_mode slow_but_exact special_tokens
+    split_ngram_parts stagger_local_blocks standardize step summary_proj_to_labels summary_use_proj suppress_tokens
+    tags tensor_model_parallel_size tensor_parallel tensor_parallel_degree tensor_parallel_size tf_legacy_loss
+    thinking thinking_budget tie_encoder_decoder tie_weights tokenizer tokenizer_class tokens_per_second tokens_seen
+    tokens_trained tool_use top_k top_p topk_group topk_method torchscript total_params total_steps tp_size
+    trained_tokens transformers.js_config trust_remote_code typical_p use_associative_scan use_beta use_bfloat16
+    use_cache use_causal_mask use_cpu_initialization use_dynamic_ntk use_flex_attention use_grouped_topk use_kernels
+    use_kv_cache use_logn_attn use_mambapy use_mrope use_parallel_block use_parallel_residual use_pos_enc
+    use_pos_skipping use_rel_pos use_ring_attn use_rmsnorm use_sconv validate_runner_input value_head verbose
+    vocabulary_map vq_config watermark weight_tying zero_stage
     """
 )
 """Names that classes take, or that are in published files, and that change no cache in any family."""
@@ -82,9 +87,9 @@ _MAY_MATTER = _set("drop parallel patch prompt summary weight weights")
 """Words of other things that are no excuse for a name that nobody knows."""
 _ABOUT_TRAINING = _set(
     """
-    accumulation alibi amp autocast checkpointing compile decay deepspeed dpo epoch epochs flash float32 fp16 fp32 fsdp
-    fused gating gradient grpo liger logging longrope mergekit mup neftune ntk onnx optim ppo reward sdpa sft
-    thumbnail tokenizer tp unsloth wandb warmup xformers yarn
+    accumulation adam alibi amp autocast checkpointing compile decay deepspeed dpo epoch epochs flash float32 fp16
+    fp32 fsdp fused gating gradient grpo learning liger logging longrope mergekit mup neftune ntk onnx optim ppo
+    reward sdpa sft thumbnail tokenizer tp unsloth wandb warmup xformers yarn
     """
 )
 """Words of training, kernels, rotation and tokens, which excuse one."""
