@@ -178,7 +178,7 @@ def test_a_ring_for_drafted_tokens_is_told(file: str) -> None:
     [
         ({"engine": "vllm@0.32"}, "since 0.33"),
         ({"gpu": "a100-80gb"}, "no backend for latents with an indexer on a100-80-sxm"),
-        ({"gpu": "mi300x"}, "Hopper and Blackwell data-centre cards"),
+        ({"gpu": "mi300x"}, "which other kernels keep on AMD"),
         ({"cache_dtype": "fp8"}, "on Hopper no backend keeps latents without a rotary key in fp8"),
         ({"dcp": 2}, "--dcp"),
         ({"engine_option": {"disable-hybrid-kv-cache-manager": "true"}}, "does not go with states"),
