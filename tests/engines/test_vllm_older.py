@@ -146,3 +146,13 @@ def test_windows_keep_what_several_drafting_layers_read_again(
         held = spec.window - 1 + retained + settled.settings.max_in_flight_tokens
         assert spec.blocks(request) == -(-held // spec.block_size) + 1
         assert spec.retained == retained
+
+
+def test_layers_with_windows_keep_every_token_up_to_0_9_0() -> None:
+    """unify_hybrid_kv_cache_specs of 0.9.0.1 makes all of them whole; 0.9.1 has groups (v1/core/kv_cache_utils.py)."""
+    asked: dict[str, Any] = {"context": 32_768, "tp": 1, "cache_memory": "40GiB"}
+    whole, grouped = (kvcalc.capacity("gemma-3-27b", engine=f"vllm@{each}", **asked) for each in ("0.9.0", "0.9.1"))
+    blocks = 40 * 2**30 // (62 * 16 * 2 * 16 * 128 * 2)
+    assert (whole.blocks, whole.tokens) == (blocks, blocks * 16)
+    assert whole.concurrency == pytest.approx(blocks * 16 / 32_768, abs=0.005)
+    assert (whole.concurrency or 0) * 2 < (grouped.concurrency or 0)

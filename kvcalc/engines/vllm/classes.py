@@ -31,7 +31,8 @@ _SINCE: Mapping[Version, str] = MappingProxyType(
         (0, 8, 4): "glm4 llama4 minimax_text_01 mistral3 qwen3_moe smolvlm",
         (0, 8, 5): "kimi_vl plamo2",
         (0, 9): "falcon_h1 granitemoehybrid mimo qwen2_5_omni",
-        (0, 9, 2): "dots1 ernie4_5 ernie4_5_moe gemma3n glm4v hunyuan_v1_moe minimax_m1 nemotron_h",
+        (0, 9, 1): "nemotron_h",
+        (0, 9, 2): "dots1 ernie4_5 ernie4_5_moe gemma3n glm4v hunyuan_v1_moe minimax_m1",
         (0, 10): "arcee bailing_moe exaone4 glm4_moe hunyuan_v1_dense minimax phi4flash voxtral",
         (0, 10, 2): (
             "apertus gemma3n_text glm4v_moe gpt_oss internvl lfm2 llama4_text motif qwen3_next seed_oss smollm3 step3"

@@ -25,6 +25,7 @@ VERSIONS = (
     "0.8.4",
     "0.8.5",
     "0.9.0",
+    "0.9.1",
     "0.9.2",
     "0.10.0",
     "0.10.2",
@@ -60,7 +61,7 @@ VERSIONS = (
 ENGINE_V1: Version = (0, 8)
 """The first version whose default engine is V1 (EngineArgs.create_engine_config)."""
 ENGINE_V0_GONE: Version = (0, 11)
-STAGES_IN_V1: Version = (0, 9, 2)
+STAGES_IN_V1: Version = (0, 9, 1)
 A100_EXCLUDED: Version = (0, 9)
 """vllm-project/vllm#17885."""
 TOKENS_BOUNDED_BY_SEQUENCES: Version = (0, 11, 1)
@@ -121,7 +122,7 @@ class Batch(NamedTuple):
 def engine_of(version: Version, gpu: Gpu, pp: int = 1) -> str:
     """v0 or v1 (EngineArgs._is_v1_supported_oracle).
 
-    From 0.8 to 0.10, V0 serves cards before compute capability 8.0, and up to 0.9.1 pipeline stages without Ray.
+    From 0.8 to 0.10, V0 serves cards before compute capability 8.0, and up to 0.9.0 pipeline stages without Ray.
     """
     if version < ENGINE_V1 or (version < STAGES_IN_V1 and pp > 1):
         return "v0"

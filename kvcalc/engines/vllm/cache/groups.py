@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from kvcalc.engines.vllm.defaults import Version
     from kvcalc.mechanisms import Mechanism
 
-HYBRID_MANAGER: Version = (0, 9)
-"""Before that every layer keeps every token."""
+HYBRID_MANAGER: Version = (0, 9, 1)
+"""Before that every layer keeps every token (get_kv_cache_config of vllm/v1/core/kv_cache_utils.py)."""
 PADS_PAGES: Version = (0, 26)
 """Since then pages that do not divide the largest are padded to it, but not those of latents."""
 UNLIKE_PAGES: Version = (0, 11)

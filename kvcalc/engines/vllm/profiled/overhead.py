@@ -91,8 +91,9 @@ _ALL_USED = Seen(51, 60, 179, "0.6.4, which counts all that the device has given
 COUNTS_ALL_USED = ((0, 6, 4), (0, 6, 5))
 """non_torch_allocations of determine_num_available_blocks in vllm/worker/worker.py of 0.6.4: total - free -
 allocated."""
-V1_COUNTS_ALL_USED = (0, 9, 2)
-"""V1 counts so up to 0.9.1 (determine_available_memory of vllm/v1/worker/gpu_worker.py), and not in 0.9.2."""
+V1_COUNTS_ALL_USED = (0, 9, 1)
+"""V1 counts so up to 0.9.0.1 (determine_available_memory of vllm/v1/worker/gpu_worker.py). From 0.9.1 on it subtracts
+what was taken when the worker began (init_snapshot of the same file), a context among it."""
 CONTEXT_OF_A_MULTIPROCESSOR = 4 * MIB
 """A process's context as total minus free at start-up in logs of single cards: 0.23 GiB on L4 (58 multiprocessors),
 0.34 on RTX A6000 (84), 0.52 on H100 (132), 0.49 on L40S (142), 0.55 on RTX 5090 (170), 0.56 on RTX PRO 6000 (188).
@@ -205,7 +206,7 @@ def _context(gpu: Gpu) -> Iterator[Ranged]:
     if gpu.vendor == "NVIDIA":
         each = Factor("of_each", CONTEXT_OF_A_MULTIPROCESSOR, "byte")
         factors = (Factor("multiprocessors", gpu.multiprocessors or USUAL_MULTIPROCESSORS, "multiprocessor"), each)
-        row = Product("a process's context", factors, "vllm/v1/worker/gpu_worker.py of 0.8 to 0.9.1; fitted")
+        row = Product("a process's context", factors, "vllm/v1/worker/gpu_worker.py of 0.8 to 0.9.0; fitted")
         yield Ranged(row, 3 * row.bytes // 4, 3 * row.bytes // 2)
 
 
