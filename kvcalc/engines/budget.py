@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.named_tuple import NamedTuple
+from kvcalc.units import GIB
 
 if TYPE_CHECKING:
     from kvcalc.term import Product, Sum
@@ -41,6 +42,12 @@ class Seen(NamedTuple):
     high: int
     source: str
 
+    @property
+    def in_bytes(self) -> tuple[int, int, int]:
+        """The least, what is counted, and the most."""
+        low, typical, high = (hundredths * GIB // 100 for hundredths in (self.low, self.typical, self.high))
+        return low, typical, high
+
 
 class Budget(NamedTuple):
     """The memory of one rank as an engine shares it out. What is None is as for the plain formulas.
@@ -56,7 +63,8 @@ class Budget(NamedTuple):
         overhead: all else, as rows with a source; None: communication buffers and CUDA graphs as observed.
         left_free: what the engine keeps free of `usable` by its own rule: a further row of the overhead, which
             `--overhead` does not replace.
-        overhead_seen: the least and the most of the overhead that was seen, in bytes; None: it is no range.
+        overhead_seen: the least and the most of the overhead that was seen, in bytes, each with what is left free of
+            `usable` beside it; None: it is no range.
         cache: bytes of the cache where they are stated outright, as by vLLM's kv-cache-memory-bytes; it gets no more,
             however much of `usable` is left. None: it gets all that is left.
     """

@@ -36,7 +36,7 @@ class _SharedOut(NamedTuple):
         usable: None: of the scenario's accelerator.
         usual: bytes of the usual temporary figure.
         cache: what the cache gets at most; None: all that is left.
-        seen: the least and the most of the overhead; None: it is no range.
+        seen: the least and the most of the overhead, with what is left free; None: it is no range.
     """
 
     usable: int | None
@@ -128,10 +128,13 @@ class Rank:
     def memory_seen_for_cache(self) -> tuple[int, int]:
         """The same with the most and with the least temporary memory and overhead that were seen."""
         temporary, counted = self.temporary, self.overhead.bytes
+        if self.stated_cache_bytes is not None:
+            stated = self.memory_for_cache(temporary.term.bytes)
+            return stated, stated
         least, most = self._shared_out().seen or (counted, counted)
         return (
             self.memory_for_cache(temporary.high + most - counted),
-            self.memory_for_cache(temporary.low + least - counted),
+            self.memory_for_cache(max(0, temporary.low + least) - counted),
         )
 
     @property

@@ -37,7 +37,7 @@ class Capacity(Result):
         gpus: None where the memory for the cache is given.
         cache_memory_bytes: what the fullest rank has for its cache.
         cache_memory_low_bytes: the same with the most temporary memory and overhead that were seen, and so with the
-            least; where the memory for the cache is given, both are that.
+            least; where the memory for the cache is given or stated, both are that.
         blocks: of an engine that has blocks, as block_size is.
         tokens: the most in sequences of at most `context`: as many whole ones as fit, and the longest beside them; of
             an engine with blocks as it prints them.

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.budget import Budget, Temporary
+from kvcalc.engines.budget import Budget, Seen, Temporary
 from kvcalc.engines.lmdeploy.rules import EXECUTOR, SLABS, TURBOMIND
 from kvcalc.engines.lmdeploy.slabs import slabs_bytes
 from kvcalc.term import Factor, Product, Sum
-from kvcalc.units import GIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
     from kvcalc.engines.lmdeploy.options import Settings
     from kvcalc.engines.setup import Setup
 
-CONTEXT = 74 * GIB // 100
-CONTEXT_SEEN = "SGLang's logs of 2026, 0.50 to 0.90 GiB before weights are loaded; none of LMDeploy is known"
-COMMUNICATION = 20 * GIB // 100
-COMMUNICATION_SEEN = "SGLang's logs with four ranks, 0.20 to 0.28 GiB; none of LMDeploy is known"
+CONTEXT = Seen(
+    50, 74, 90, "SGLang's logs of 2026, 0.50 to 0.90 GiB before weights are loaded; none of LMDeploy is known"
+)
+COMMUNICATION = Seen(20, 20, 28, "SGLang's logs with four ranks, 0.20 to 0.28 GiB; none of LMDeploy is known")
 FEWEST_BLOCKS = 16
 """With fewer the pytorch backend halves what one pass reads of prompts."""
 TOO_FEW_BLOCKS = 2
@@ -34,18 +33,24 @@ NOTHING = Temporary(Sum("temporary", ()), 0, 0)
 
 def budget_of(setup: Setup, settings: Settings, block: int, weights_bytes: int) -> Budget:
     """What a rank has beside weights of so many bytes, where a block of all layers has `block`."""
-    memory, others = setup.gpu.memory_bytes, Sum("overhead", tuple(_rows(setup)))
+    memory, (rows, lows, highs) = setup.gpu.memory_bytes, zip(*_rows(setup), strict=True)
+    others = Sum("overhead", rows)
     if memory is None:
         return Budget(None, NOTHING, others)
-    free = max(0, memory - weights_bytes - others.bytes)
     if settings.turbomind:
-        cache, where = (
-            slabs_bytes(settings.of(free), block),
-            f"{TURBOMIND}, {SLABS}: for activations, and ends of slabs",
-        )
+        where = f"{TURBOMIND}, {SLABS}: for activations, and ends of slabs"
     else:
-        cache, where = _by_pytorch(setup, settings, block, free), f"{EXECUTOR}, _get_runtime_size: for activations"
-    return Budget(memory, NOTHING, others, Product("left free", (Factor("left_free", free - cache, "byte"),), where))
+        where = f"{EXECUTOR}, _get_runtime_size: for activations"
+
+    def left_beside(overhead: int) -> int:
+        free = max(0, memory - weights_bytes - overhead)
+        return free - (
+            slabs_bytes(settings.of(free), block) if settings.turbomind else _by_pytorch(setup, settings, block, free)
+        )
+
+    left = Product("left free", (Factor("left_free", left_beside(others.bytes), "byte"),), where)
+    least, most = (end + left_beside(end) for end in (sum(lows), sum(highs)))
+    return Budget(memory, NOTHING, others, left, overhead_seen=(least, most))
 
 
 def _by_pytorch(setup: Setup, settings: Settings, block: int, free: int) -> int:
@@ -62,7 +67,14 @@ def _by_pytorch(setup: Setup, settings: Settings, block: int, free: int) -> int:
     return 0
 
 
-def _rows(setup: Setup) -> Iterator[Product]:
-    yield Product("context, libraries", (Factor("seen_in_practice", CONTEXT, "byte"),), CONTEXT_SEEN)
+def _rows(setup: Setup) -> Iterator[tuple[Product, int, int]]:
+    """Each with the least and the most that was seen."""
+    for name, seen in _names(setup):
+        low, typical, high = seen.in_bytes
+        yield Product(name, (Factor("seen_in_practice", typical, "byte"),), seen.source), low, high
+
+
+def _names(setup: Setup) -> Iterator[tuple[str, Seen]]:
+    yield "context, libraries", CONTEXT
     if setup.deployment.connected_ranks > 1:
-        yield Product("communication", (Factor("seen_in_practice", COMMUNICATION, "byte"),), COMMUNICATION_SEEN)
+        yield "communication", COMMUNICATION

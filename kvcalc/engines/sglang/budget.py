@@ -8,6 +8,7 @@ sglang/srt/mem_cache/kv_cache_configurator.py, `_profile_available_bytes` (up to
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.budget import Budget, Seen, Temporary
@@ -17,7 +18,7 @@ from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import GIB, MIB, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from kvcalc.engines.setup import Setup
     from kvcalc.engines.sglang.defaults import Version
@@ -68,14 +69,16 @@ def budget_of(setup: Setup, settings: Settings, uncharged: int) -> Budget:
     temporary = Temporary(nothing, 0, 0)
     if memory is None:
         return Budget(None, temporary, Sum("overhead", ()))
-    rows = tuple(_rows(setup, settings))
-    left = left_free(setup.gpu, settings)
+    others = Sum("overhead", tuple(_rows(setup, settings)))
+    left = max(0, left_free(setup.gpu, settings) - uncharged)
     kept = Product(
         "left free: activations and CUDA graphs must fit",
-        (Factor("left_free", max(0, left - uncharged), "byte"),),
+        (Factor("left_free", left, "byte"),),
         f"{PROFILE}: (1 - mem_fraction_static) x what is free before loading",
     )
-    return Budget(memory, temporary, Sum("overhead", rows), kept)
+    least, most = (_beyond(setup, settings, end) for end in (attrgetter("low"), attrgetter("high")))
+    counted = others.bytes + left
+    return Budget(memory, temporary, others, kept, overhead_seen=(counted + least, counted + most))
 
 
 def left_free(gpu: Gpu, settings: Settings) -> int:
@@ -83,6 +86,12 @@ def left_free(gpu: Gpu, settings: Settings) -> int:
     free = max(0, (gpu.memory_bytes or 0) - context_bytes(settings.version))
     share = settings.mem_fraction_static
     return free - free * share.numerator // share.denominator
+
+
+def _beyond(setup: Setup, settings: Settings, end: Callable[[Seen], int]) -> int:
+    """What an end of what was seen takes beyond what is counted: less is left free where less was free."""
+    context, *others = (end(seen) - seen.typical for _, seen in _observed(setup, settings))
+    return int(_bytes(context) * settings.mem_fraction_static) + _bytes(sum(others))
 
 
 def context_bytes(version: Version) -> int:
