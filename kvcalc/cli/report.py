@@ -9,6 +9,7 @@ from kvcalc.cli.output import deliver
 from kvcalc.cli.output_options import Destination, Unit, format_of_file, output_of
 from kvcalc.cli.parameters import ModelsArgument, given_on_line, takes
 from kvcalc.cli.text_command import TextCommand
+from kvcalc.render import Format
 from kvcalc.review.make import report
 from kvcalc.scenario.option import Option
 from kvcalc.scenario.options import ReportOptions
@@ -44,6 +45,6 @@ def report_command(models: ModelsArgument = None, **given: Any) -> None:
     """
     on_terminal = given["output_file"] is None and sys.stdout.isatty()
     how = format_of_file(given["how"], given["output_file"], FORMATS, "markdown" if on_terminal else "html")
-    output = output_of({name: value for name, value in given.items() if name != "how"})
+    output = output_of({**given, "how": Format.TABLE})  # of a page there are but unit and file to read
     review = report(models or None, **given_on_line(given, ReportOptions))
     deliver(review.html(output.unit) if how == "html" else review.markdown(output.unit), output.file)

@@ -93,6 +93,8 @@ class Ladder:
 
     @property
     def brief(self) -> str:
+        if len(self.rows) == 1:
+            return f"1 row: {self.rows[0].where or 'nothing is varied'}"
         return f"{len(self.rows):,} rows: {self.rows[0].where} to {self.rows[-1].where}"
 
     @property

@@ -151,6 +151,7 @@ def test_from_python_values_are_lists_or_words() -> None:
     assert (told.axes, len(told.rows), told.brief) == (
         ("batch", "context"), 4, "4 rows: batch 1, context 4,096 to batch 8, context 16,384",
     )  # fmt: skip
+    assert kvcalc.ladder(kvcalc.estimate, "llama-3-70b").brief == "1 row: nothing is varied"
     assert told.rows[3].result == kvcalc.estimate("llama-3-70b", batch=8, context=16384, gpu="h200")
     assert [note.code for note in told.notes] == []
     with pytest.raises(TypeError, match="estimate, capacity or compare"):
