@@ -260,6 +260,26 @@ def test_a_value_that_is_tried_and_refused_refuses_no_log(log: Any) -> None:
     assert row.why == "the layout differs too"
 
 
+@pytest.mark.parametrize(
+    ("tokens", "told"),
+    [
+        ("878,208", "the rank with the least memory decides, and the log may print another's"),
+        ("440,608", "the layout of the cache differs, not its memory"),
+        ("890,000", "the layout of the cache differs, not its memory"),
+    ],
+)
+def test_a_rank_whose_memory_is_not_printed_may_hold_less(log: Any, tokens: str, told: str) -> None:
+    """60.51 GiB of one of two ranks are 881,232 tokens of 36 x 4 x 128 x 2 x 2 bytes."""
+    excerpt = (
+        "(Worker_TP0 pid=33) INFO [gpu_worker.py:1] Available KV cache memory: 60.51 GiB\n"
+        f"(EngineCore pid=22) INFO [kv_cache_utils.py:1] GPU KV cache size: {tokens} tokens\n"
+    )
+    found = package.capacity_from_log(log(excerpt), "qwen3-8b", gpu="h100", tp=2, context=32768)
+    row = found.row("tokens, given the printed memory")
+    assert row is not None
+    assert row.why == told
+
+
 def test_the_workspace_of_experts_is_consumed_from_0_27_on(log: Any) -> None:
     """Qwen3-235B on four RTX PRO 6000 (stored file id 57923772900): 1 GiB of it, and 0.76 above what is consumed."""
     usage = (

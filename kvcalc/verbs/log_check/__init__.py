@@ -96,7 +96,9 @@ def check_log(
     by_name = {row.name: row for row in found}
     told = _of_weights(asked.notes)
     mends = unsaid(log, asked, deployment, by_name.get(f"{TOKENS}{GIVEN}"))
-    reasons = Reasons(log, by_name, _defaults(held.notes), told, deployment.pp, _ranges(held.notes), mends)
+    reasons = Reasons(
+        log, by_name, _defaults(held.notes), told, deployment.pp, deployment.ranks, _ranges(held.notes), mends
+    )
     explained = tuple(replace(row, why=reasons.why(row.name)) for row in found)
     return assembled(
         log,
