@@ -22,6 +22,17 @@ from engine_pages import MARK  # noqa: E402  # beside the documents
 from pages import pages  # noqa: E402  # beside the documents
 from picture import COMMAND, ENVIRONMENT, picture  # noqa: E402  # as above
 
+WORKED_OUT = {
+    "exact": ("3,120,562,176",),
+    "vllm": ("64,842", "4.40"),
+    "sglang": ("362,855", "49.83", "13.33"),
+    "llama-cpp": ("2 x 27 layers", "6.75"),
+    "transformers": ("4.00", "3.62"),
+    "mlx": ("808,452,096",),
+    "tensorrt-llm": ("14,282", "55.79"),
+    "lmdeploy": ("6,496", "50.75"),
+}
+"""What the words of each engine's page work out for its example, which the screen below them prints."""
 PICTURE = ROOT / "docs" / "images" / "estimate.svg"
 
 
@@ -56,7 +67,10 @@ def test_every_engine_has_a_page_that_is_up_to_date(written: dict[str, str]) -> 
         if os.environ.get("UPDATE_GOLDENS"):
             path.write_text(whole, encoding="utf-8")
         assert path.read_text(encoding="utf-8") == whole
-        assert "```console\n$ kvcalc " in whole.split(MARK)[0], f"{path} shows no example"
+        words, _, screen = whole.split(MARK)[0].partition("```console\n$ kvcalc ")
+        assert screen, f"{path} shows no example"
+        for figure in WORKED_OUT[name]:
+            assert figure in words and figure in screen, (path, figure)
 
 
 def test_every_document_is_in_the_table_of_contents() -> None:

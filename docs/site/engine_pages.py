@@ -94,7 +94,8 @@ def _refused(engine: type[Engine]) -> Iterator[str]:
     rows = sorted(each for module in _modules(engine) for each in Refusals(engine, module).rows())
     if rows:
         yield from ("", "## What is refused", "")
-        yield "With these messages, where … stands for what was given. So are values that an option cannot have."
+        yield "With these messages, where … stands for what was given, and [words] are there where they apply."
+        yield "So are values that an option cannot have."
         yield ""
         yield from _table(("of", "why, and what to do"), dict.fromkeys(rows))
     line = COMMAND_LINES.get(engine.name)
@@ -128,7 +129,10 @@ class Refusals:
             made = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "KvcalcError"
             if isinstance(node, ast.Call) and made and not _reads_a_value(node.args[0]):
                 about, _, words = self._text(node.args[0]).partition(": ")
-                words = re.sub(r"…(\.?…)+", "…", words).removeprefix(f"{NAMED['gpu.name']}: ")
+                about = re.sub(r"^(--gpu) this card$|^(--engine) [a-z-]+$", r"\1\2", about)
+                words = re.sub(r"…(\.?…)+", "…", words).removeprefix("… …: ").removeprefix("…: ")
+                words = re.sub(r"(?<=\w\w)…(?=[ ,])", " …", words)
+                words = words.removeprefix(f"{NAMED['gpu.name']}: ")
                 if words != "…":  # it is put together elsewhere in the file
                     yield f"`{about}`", words
 
@@ -142,8 +146,9 @@ class Refusals:
                 told = self._text(node.value)
             case ast.BinOp(op=ast.Add()):
                 told = self._text(node.left) + self._text(node.right)
-            case ast.IfExp() if self._text(node.body) and self._text(node.orelse):
-                told = f"{self._text(node.body)} or {self._text(node.orelse)}"
+            case ast.IfExp():
+                body, otherwise = self._text(node.body), self._text(node.orelse)
+                told = f"{body} or {otherwise}" if body and otherwise else f"[{body or otherwise}]"
             case _:
                 told = self._named(ast.unparse(node))
         return told
@@ -152,7 +157,10 @@ class Refusals:
         """What an expression stands for: a constant of the file, an option, a card or a model; … for the rest."""
         if written == "option":
             return self._options()
-        value = getattr(self._module, written, None)
+        joined = re.fullmatch(r"'([^']+)'\.join\(([A-Z_]+)\)", written)
+        value = getattr(self._module, joined[2] if joined else written, None)
+        if joined and isinstance(value, tuple) and all(isinstance(each, str) for each in value):
+            return joined[1].join(value)
         if isinstance(value, str | int):
             return str(value)
         return next((word for end, word in NAMED.items() if written.endswith(end)), "…")

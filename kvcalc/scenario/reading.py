@@ -111,9 +111,15 @@ def generated(value: int | str, what: str) -> int:
     return tokens
 
 
+_FEW_BYTES = 10_000
+
+
 def size(value: int | str, what: str) -> int:
-    """Bytes."""
-    return parse_size(str(value), what)
+    """Bytes. A few of them, typed without a unit, are gigabytes whose unit was forgotten: they are refused."""
+    found = parse_size(str(value), what)
+    if isinstance(value, str) and 1 < found < _FEW_BYTES and value.strip().isdigit():
+        raise KvcalcError(f"{what}: '{value}' has no unit: write {value.strip()}GB, or {value.strip()}B for bytes")
+    return found
 
 
 def share(value: float | str | Fraction, what: str) -> Fraction:

@@ -70,6 +70,8 @@ def words_of(value: object) -> str:
         (("--gpu-memory", "0"), ("--gpu-memory",)),
         (("--gpu-memory", "80G"), ("--gpu-memory", "80GB")),
         (("--gpu-memory", "1"), ("--gpu-memory",)),
+        (("--gpu-memory", "80"), ("--gpu-memory: '80' has no unit", "80GB", "80B")),
+        (("--weights", "140"), ("--weights: '140' has no unit", "140GB", "140B")),
         (("--utilization", "0"), ("--utilization", "'0'")),
         (("--utilization", "1.1"), ("--utilization", "'1.1'")),
         (("--utilization", "x"), ("--utilization", "'x'")),

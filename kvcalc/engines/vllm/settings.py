@@ -170,7 +170,9 @@ def _asked_engine(engine: Engine, version: Version) -> str | None:
 def _since_0_17(engine: Engine, name: str, version: Version) -> str:
     value: str = engine.option(name)
     if value not in {AUTO, BALANCED} and version < PERFORMANCE_MODES:
-        raise KvcalcError(f"--engine-option: {name} {value}: vllm has none before 0.17 (vllm/config)")
+        raise KvcalcError(
+            f"--engine-option: {name} {value}: vllm has moe-backend and performance-mode since 0.17 (vllm/config); leave it out"
+        )
     return value
 
 
