@@ -140,5 +140,10 @@ def _version(kind: type[Engine], version: str) -> str:
     numbers = {each: number for each in kind.versions if (number := version_number(each))}
     if asked and numbers and min(numbers.values()) <= asked <= max(numbers.values()):
         return max((each for each, number in numbers.items() if number <= asked), key=lambda each: numbers[each])
-    known = ", ".join(kind.versions)
-    raise KvcalcError(f"--engine: version '{version[:40]}' of {kind.name} is not known; known are {known}")
+    known = f"known is {kind.versions[-1]}"
+    if len(kind.versions) > 1:
+        known = f"known are {kind.versions[0]} to {kind.versions[-1]}"
+    nearest = kind.versions[0] if asked and asked < min(numbers.values()) else kind.usual_version or kind.versions[-1]
+    raise KvcalcError(
+        f"--engine: version '{version[:40]}' of {kind.name} is not known; {known}; --engine {kind.name}@{nearest}"
+    )

@@ -199,7 +199,7 @@ def test_its_version_and_options_are_asked_for(kvcalc: Kvcalc) -> None:
     assert data["deployment"]["engine_version"] == "0.9"
     assert data["gpus"]["usable_bytes"] == H100 // 2
     for words, fragment in [
-        (("--engine", "toy@2"), "known are 0.9, 1.0"),
+        (("--engine", "toy@2"), "known are 0.9 to 1.0; --engine toy@1.0"),
         (("--engine", "toy", "--engine-option", "blocks=3"), "did you mean 'block-size'?"),
         (("--engine", "toy", "--engine-option", "memory-fraction=3"), "memory-fraction"),
         (("--engine", "toy", "--block-size", "16", "--engine-option", "block-size=16"), "give one of them"),
@@ -317,7 +317,10 @@ def test_a_version_between_two_takes_the_older_rules(asked: str, followed: str |
 
 @pytest.mark.parametrize("asked", ["0.8", "0.8.9", "0.9rc2", "1.0.1", "1.1", "2", "x", "0.9-else"])
 def test_a_version_before_the_first_or_after_the_newest_is_refused(asked: str) -> None:
-    with patch.dict(ENGINES, toy=Toy), pytest.raises(KvcalcError, match=r"is not known; known are 0\.9, 1\.0"):
+    with (
+        patch.dict(ENGINES, toy=Toy),
+        pytest.raises(KvcalcError, match=r"is not known; known are 0\.9 to 1\.0; --engine"),
+    ):
         choose_engine(f"toy@{asked}", {})
 
 

@@ -171,7 +171,8 @@ def _since_0_17(engine: Engine, name: str, version: Version) -> str:
     value: str = engine.option(name)
     if value not in {AUTO, BALANCED} and version < PERFORMANCE_MODES:
         raise KvcalcError(
-            f"--engine-option: {name} {value}: vllm has moe-backend and performance-mode since 0.17 (vllm/config); leave it out"
+            f"--engine-option: {name} {value}: vllm has moe-backend and performance-mode since 0.17 (vllm/config); "
+            "leave it out"
         )
     return value
 
