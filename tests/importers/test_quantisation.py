@@ -116,7 +116,11 @@ DECIDED: dict[str, tuple[dict[str, Any], float, int]] = {
             quant_type={
                 "default": {
                     "_type": "Int8WeightOnlyConfig",
-                    "_data": {"group_size": None, "granularity": {"_type": "PerRow", "_data": {"dim": -1}}},
+                    "_data": {
+                        "group_size": None,
+                        "granularity": {"_type": "PerRow", "_data": {"dim": -1}},
+                        "weight_dtype": {"_type": "torch.dtype", "_data": "int8"},
+                    },
                 }
             },
         ),
@@ -206,6 +210,16 @@ QUANTISED: dict[str, tuple[dict[str, Any], str]] = {
     "AutoRound of several": (
         settings(quant_method="auto-round", bits=4, group_size=128, extra_config={"lm_head": {"bits": 8}}),
         "auto-round",
+    ),
+    "Quark, wide scales": (
+        settings(
+            quant_method="quark",
+            exclude=["lm_head"],
+            global_quant_config={
+                "weight": {"dtype": "fp4", "qscheme": "per_group", "group_size": 32, "scale_format": "float32"}
+            },
+        ),
+        "quark",
     ),
     "EETQ with the output head": (settings(quant_method="eetq", modules_to_not_convert=["x.norm"]), "eetq"),
     "FBGEMM, some layers left": (

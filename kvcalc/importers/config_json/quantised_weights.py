@@ -77,7 +77,15 @@ _TORCHAO = {
     "Float8WeightOnlyConfig": "fp8",
     "Float8DynamicActivationFloat8WeightConfig": "fp8",
 }
-_ONE_FOR_A_ROW = {"PerRow", "PerTensor", "PlainLayout", "Float8MMConfig", "MappingType", "KernelPreference"}
+_ONE_FOR_A_ROW = {
+    "PerRow",
+    "PerTensor",
+    "PlainLayout",
+    "Float8MMConfig",
+    "MappingType",
+    "KernelPreference",
+    "torch.dtype",
+}
 """What such a configuration may have within it: groups and blocks have more scales, layouts and packings that are not
 plain store other elements."""
 
@@ -248,6 +256,8 @@ def _of_quark(settings: Mapping[str, Any]) -> str | None:
     weight = whole.get("weight") if isinstance(whole, dict) else None
     if not isinstance(weight, dict) or "lm_head" not in _listed(settings.get("exclude")):
         return None
+    if weight.get("dtype") == "fp4" and weight.get("scale_format", "e8m0") != "e8m0":
+        return None  # scales of more than a byte
     return _QUARK.get((str(weight.get("dtype")), str(weight.get("qscheme")), str(weight.get("group_size"))))
 
 
