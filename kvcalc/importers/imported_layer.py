@@ -41,12 +41,14 @@ class ImportedLayer(NamedTuple):
         window: sliding window, or None.
         chunk: length of chunks, or None.
         unreached_window: the window that the file has and no context is longer than, where it has one.
+        unused_window: the window that the file has and no layer, where it has one.
     """
 
     blocks: tuple[AttentionBlock, ...]
     window: Sourced | None = None
     chunk: Sourced | None = None
     unreached_window: Sourced | None = None
+    unused_window: Sourced | None = None
 
     def group(self, count: int) -> LayerGroup:
         """A group of `count` such layers, as a model has it.

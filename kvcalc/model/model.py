@@ -106,6 +106,8 @@ class Model(Noun):
             max_context. Scaled positions have more, and layers that rotate otherwise a table of their own.
         unreached_window: the sliding window of all layers where no context is longer: nothing falls out of it, and
             layers are listed without one. Engines that plan by the window see it all the same.
+        unused_window: the sliding window that its file has and none of its layers, all of which are full. Some engines
+            give it to all of them.
     """
 
     __pydantic_config__: ClassVar = CHECKED
@@ -131,6 +133,7 @@ class Model(Noun):
     rotary_dim: Dim | None = None
     rotary_positions: Tokens | None = None
     unreached_window: Tokens | None = None
+    unused_window: Tokens | None = None
     modalities: tuple[Text, ...] = ()
     dtype: str | None = None
     parameters: Parameters | None = None

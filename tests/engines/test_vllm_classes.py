@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -114,10 +115,62 @@ def test_classes_without_pipeline_stages(model: str, version: str) -> None:
         kvcalc.capacity(model, engine=f"vllm@{version}", gpu="h100", pp=2, cache_memory="20GiB")
 
 
-@pytest.mark.parametrize("kind", ["cohere_asr", "diffusion_gemma", "dory", "nemotron_h_omni"])
+@pytest.mark.parametrize("kind", ["cohere_asr", "dory", "nemotron_h_omni"])
 def test_types_without_pipeline_stages(kind: str) -> None:
     with pytest.raises(KvcalcError, match=r"--pp: .* SupportsPP"):
         refuse_stages(replace(_model("llama-3-8b"), model_type=kind), (0, 33), 2)
+
+
+def test_a_class_that_lost_its_pipeline_stages() -> None:
+    """DiffusionGemmaForConditionalGeneration has SupportsPP in 0.24 and 0.26, and not in 0.27.1."""
+    model = replace(_model("llama-3-8b"), model_type="diffusion_gemma")
+    refuse_stages(model, (0, 26, 0), 2)
+    with pytest.raises(KvcalcError, match=r"--pp: .* no pipeline stages after 0.26 .*SupportsPP"):
+        refuse_stages(model, (0, 27, 1), 2)
+
+
+LLAMA_LIKE = {
+    "hidden_size": 4096,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "num_hidden_layers": 4,
+    "intermediate_size": 11008,
+    "vocab_size": 32000,
+    "max_position_embeddings": 32768,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "sliding_window": 4096,
+}
+FULL, SLIDING = "full_attention", "sliding_attention"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"model_type": "olmo3", "layer_types": [FULL] * 4},
+        {"model_type": "exaone4", "layer_types": [FULL] * 4},
+        {"model_type": "qwen3", "use_sliding_window": True, "max_window_layers": 4},
+    ],
+)
+def test_a_window_that_no_layer_has(kind: dict[str, Any], tmp_path: Path) -> None:
+    """Asked, vLLM 0.26 planned SlidingWindowSpec for each of them, and 0.33 FullAttentionSpec."""
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({**LLAMA_LIKE, **kind}), encoding="utf-8")
+    asked: dict[str, Any] = {"gpu": "h100", "cache_memory": "20GiB", "context": 32768}
+    with pytest.raises(KvcalcError, match="the sliding window of 4,096 tokens that its config"):
+        kvcalc.capacity(file, engine="vllm@0.26", **asked)
+    assert kvcalc.capacity(file, engine="vllm@0.33", **asked).tokens == 20 * 2**30 // (4 * 2 * 8 * 128 * 2)
+    file.write_text(json.dumps({**LLAMA_LIKE, **kind, "sliding_window": None}), encoding="utf-8")
+    assert kvcalc.capacity(file, engine="vllm@0.26", **asked).tokens
+
+
+def test_windows_on_some_layers_of_qwens_class(tmp_path: Path) -> None:
+    """0.19 to 0.33: "Sliding window for some but all layers is not supported" (models/qwen2.py)."""
+    file = tmp_path / "config.json"
+    kind = {"model_type": "qwen3", "use_sliding_window": True, "max_window_layers": 2}
+    file.write_text(json.dumps({**LLAMA_LIKE, **kind}), encoding="utf-8")
+    with pytest.raises(KvcalcError, match="a sliding window on all layers or on none"):
+        kvcalc.capacity(file, engine="vllm", gpu="h100", cache_memory="20GiB")
 
 
 def test_tables_on_every_stage_need_to_be_known() -> None:

@@ -36,8 +36,14 @@ KEPT = 60
 WEIGHED = 20
 BY_THE_CARD = ("No valid attention backend found", "KV cache is not supported by", "does not support fp8 kv-cache")
 """Words of refusals that kvcalc must share."""
-WORKERS_REFUSE = ("does not share out tokens with an indexer", "lays out no", "layers get no cache_config")
-"""Words of kvcalc's refusals of what planners before 0.33 plan and their workers do not run, or keep otherwise."""
+WORKERS_REFUSE = (
+    "does not share out tokens with an indexer",
+    "lays out no",
+    "layers get no cache_config",
+    "has for none of them",
+)
+"""Words of kvcalc's refusals of what planners before 0.33 plan and their workers do not run, or keep otherwise, or that
+hides tokens from layers which are full."""
 NOT_ASKED = {
     "0.19": {"mamba2-hybrid", "mimo", "pooled-index"},
     "0.26": {"gemma4", "pooled-index"},

@@ -68,15 +68,10 @@ def _pattern(draw: random.Random, layers: int, windowed: int) -> list[str]:
 
 
 def windows(draw: random.Random) -> Config:
-    """Windowed and whole layers in any ratio and order: also few more of one than of the other, and none of one.
-
-    A file that has a window and says that no layer has one is not drawn: Olmo3ForCausalLM of 0.19 and 0.26 gives it to
-    all of them (cache_config.sliding_window of vllm/model_executor/layers/attention/attention.py).
-    """
+    """Windowed and whole layers in any ratio and order: also few more of one than of the other, and none of one."""
     heads, kv_heads = _heads(draw)
     layers = draw.randint(2, 48)
     share = draw.choice([0.0, 0.25, 0.42, 0.5, 0.55, 0.6, 0.62, 0.75, 0.83, 0.9, 1.0])
-    window, types = draw.choice([128, 512, 1000, 1024, 4096, 4097]), _pattern(draw, layers, round(layers * share))
     return _base(
         "Olmo3ForCausalLM",
         "olmo3",
@@ -84,8 +79,8 @@ def windows(draw: random.Random) -> Config:
         heads * 128,
         heads,
         kv_heads,
-        sliding_window=window if WINDOWED in types else None,
-        layer_types=types,
+        sliding_window=draw.choice([128, 512, 1000, 1024, 4096, 4097]),
+        layer_types=_pattern(draw, layers, round(layers * share)),
         rope_parameters={"rope_type": "default", "rope_theta": 500_000.0},
     )
 

@@ -106,16 +106,22 @@ _FOLLOWED: Mapping[Version, str] = MappingProxyType(
         (0, 10): "bamba falcon_h1 falcon_mamba granitemoehybrid mamba2 minimax_text_01 nemotron_h whisper zamba2",
         (0, 20): "mimo_v2_flash",
         (0, 25, 1): "minimax_m3",
+        (0, 27, 1): "dots1",
     }
 )
-"""The first version that kvcalc follows the class in, where it came before: latents and states were kept otherwise."""
+"""The first version that kvcalc follows the class in, where it came before: latents and states were kept otherwise, or
+all layers given a window that the file has for none."""
 
 _ON_ONE_STAGE = (
-    "aria cohere_asr diffusion_gemma diffusion_gemma_text dory gemma3n gemma3n_text hrm_text idefics3 iquestloopcoder "
+    "aria cohere_asr dory gemma3n gemma3n_text hrm_text idefics3 iquestloopcoder "
     "mamba2 minimax minimax_m1 minimax_text_01 NemotronH_Nano_VL_V2 nemotron_h_omni ouro paddleocr_vl phi4mm smolvlm "
     "whisper zamba2"
 )
 """Classes without SupportsPP, in every version from 0.19 to 0.33 that has them."""
+_STAGES_UP_TO: Mapping[str, Version] = MappingProxyType(
+    dict.fromkeys(("diffusion_gemma", "diffusion_gemma_text"), (0, 26))
+)
+"""The last version whose class has SupportsPP (models/diffusion_gemma.py: there in 0.24 and 0.26, not in 0.27.1)."""
 STAGES_TOLD: Version = (0, 19)
 
 _FIRST = {kind: since for since, kinds in _SINCE.items() for kind in kinds.split()}
@@ -164,9 +170,12 @@ def refuse_stages(model: Model, version: Version, pp: int) -> None:
     Raises:
         KvcalcError: it has none.
     """
-    if pp > 1 and version >= STAGES_TOLD and (model.model_type or "") in _ON_ONE_STAGE.split():
+    kind = model.model_type or ""
+    never, last = kind in _ON_ONE_STAGE.split(), _STAGES_UP_TO.get(kind)
+    if pp > 1 and version >= STAGES_TOLD and (never or (last is not None and version[: len(last)] > last)):
+        since = "" if last is None else f" after {_number(last)}"
         raise KvcalcError(
-            f"--pp: vllm's class of {model.name} has no pipeline stages (vllm/config/model.py, "
+            f"--pp: vllm's class of {model.name} has no pipeline stages{since} (vllm/config/model.py, "
             "verify_with_parallel_config: SupportsPP); leave --pp out"
         )
 

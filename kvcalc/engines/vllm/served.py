@@ -8,6 +8,7 @@ from kvcalc.engines.vllm.loaded.lora import refuse_adapters_of_experts
 from kvcalc.engines.vllm.token_sharing import refuse_shared_tokens
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import MLA, RWKV, Cross, Lightning, Mamba2
+from kvcalc.model.span import Window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from kvcalc.engines.setup import Setup
     from kvcalc.engines.vllm.defaults import Version
     from kvcalc.mechanisms import Mechanism
+    from kvcalc.model.model import Model
 
 CARDS = ("NVIDIA", "AMD")
 EXPERT_PARALLEL: Version = (0, 8)
@@ -24,6 +26,12 @@ SPARSE_CARDS = (9, 10)
 SPARSE_WORKSTATION, SPARSE_ON_WORKSTATIONS = 12, (0, 29)
 """flashinfer_mla_sparse_sm120.py: not in 0.19, there in 0.29."""
 LIGHTNING_GONE: Version = (0, 24)
+UNUSED_WINDOW_LEFT: Version = (0, 27)
+"""EngineArgs.create_engine_config takes the file's sliding window for all layers unless layer_types has several kinds
+(is_interleaved) in 0.26; in 0.27.1 only where all slide."""
+ONE_WINDOW = "qwen2 qwen2_vl qwen2_vl_text qwen2_5_vl qwen2_5_vl_text qwen2_5_omni_text qwen2_moe qwen3 mimo"
+"""Classes that give no layer a window of its own: Qwen2Model, which Qwen3's, MiMo's and those with towers rest on,
+refuses one for some layers; Qwen2-MoE's would keep every token."""
 
 
 def refuse_unserved(setup: Setup, version: Version, *, hybrid_manager: bool = True) -> None:
@@ -47,6 +55,7 @@ def refuse_unserved(setup: Setup, version: Version, *, hybrid_manager: bool = Tr
             "kvcalc does not follow that"
         )
     _refuse_states(kinds, version)
+    _check_windows(setup.model, version)
     if any(isinstance(each, MLA) and each.index_head_dim for each in kinds):
         _check_sparse(setup, version)
     crossing = any(isinstance(each, Cross) for each in kinds)
@@ -68,6 +77,23 @@ def refuse_unserved(setup: Setup, version: Version, *, hybrid_manager: bool = Tr
             refuse_adapters_of_experts(setup.lora, setup.model, setup.deployment)
     if setup.deployment.dcp > 1:
         refuse_shared_tokens(setup, version, hybrid_manager=hybrid_manager)
+
+
+def _check_windows(model: Model, version: Version) -> None:
+    """Refuses windows that vLLM gives to other layers than the model has them on."""
+    if model.unused_window is not None and version < UNUSED_WINDOW_LEFT:
+        raise KvcalcError(
+            f"--engine: vllm before 0.27 gives all layers of {model.name} the sliding window of "
+            f"{model.unused_window:,} tokens that its config.json has for none of them (vllm/engine/arg_utils.py, "
+            "is_interleaved); "
+            "--engine vllm@0.27.1, or sliding_window: null in the file"
+        )
+    windowed = {isinstance(layer.span, Window) for layer in model.layout.kinds}
+    if (model.model_type or "") in ONE_WINDOW.split() and len(windowed) > 1:
+        raise KvcalcError(
+            f"--engine: vllm's class of {model.name} has a sliding window on all layers or on none "
+            "(vllm/model_executor/models/qwen2.py); leave --engine out"
+        )
 
 
 def _check_sparse(setup: Setup, version: Version) -> None:

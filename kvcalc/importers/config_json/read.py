@@ -76,8 +76,8 @@ def import_config(
     named = Sourced(model_name(name), "the name of the file, folder or repository")
     sizes = {"model_type": _type_of(config, outer), **dict(model_fields(config, outer))}
     sizes |= dict(rotary_fields(config, layers, sizes.get("max_context")))
-    if layers[0].unreached_window is not None:
-        sizes["unreached_window"] = layers[0].unreached_window
+    windows = (("unreached_window", layers[0].unreached_window), ("unused_window", layers[0].unused_window))
+    sizes |= {key: window for key, window in windows if window is not None}
     tied = sizes["tie_word_embeddings"].value if "tie_word_embeddings" in sizes else None
     above = above_layers(config, outer)
     if not isinstance(above, OutputHead):

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from kvcalc.importers.config_json.layer_lists import FULL, SLIDING, listed_types, num_layers, window_of_listed
+from kvcalc.importers.config_json.window_rules import with_unused
 from kvcalc.importers.imported_layer import ImportedLayer
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def spread(config: Config, block: AttentionBlock, types: list[str]) -> list[Impo
     """Layers of full and sliding attention, all with the same heads."""
     config.ignore("sliding_window")
     window = window_of_listed(config) if SLIDING in types else None
-    return [ImportedLayer((block,), window=window if each == SLIDING else None) for each in types]
+    return with_unused(config, [ImportedLayer((block,), window=window if each == SLIDING else None) for each in types])
 
 
 def after_dense_layers(config: Config, block: AttentionBlock) -> list[ImportedLayer]:

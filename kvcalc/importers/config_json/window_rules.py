@@ -43,7 +43,7 @@ def window_on_all(config: Config, block: AttentionBlock) -> list[ImportedLayer]:
     """Layers that layer_types lists slide; without it all do, if sliding_window is set and below the context."""
     types = listed_types(config, {FULL, SLIDING})
     if types is not None:
-        return [_typed(config, block, each) for each in types]
+        return with_unused(config, [_typed(config, block, each) for each in types])
     stated, window = stated_window(config), _window(config)
     unreached = stated if window is None else None
     return [ImportedLayer((block,), window=window, unreached_window=unreached)] * num_layers(config)
@@ -73,10 +73,10 @@ def window_if_used(
             )
         return [ImportedLayer((block,))] * num_layers(config)
     if types is not None:
-        return [_typed(config, block, each) for each in types]
+        return with_unused(config, [_typed(config, block, each) for each in types])
     window = stated_window(config)
     slides = (rule or _from_max_window_layers)(config)
-    return [ImportedLayer((block,), window=window if each else None) for each in slides]
+    return with_unused(config, [ImportedLayer((block,), window=window if each else None) for each in slides])
 
 
 def _from_max_window_layers(config: Config) -> list[bool]:
@@ -113,9 +113,9 @@ def window_from(config: Config, block: AttentionBlock) -> list[ImportedLayer]:
     config.ignore("sliding_window")
     window = stated_window(config) if types is None else None
     if types is not None or window is None:
-        return [_typed(config, block, each) for each in types or [FULL] * num_layers(config)]
-    first = config.count("max_window_layers", least=0).value
-    return [ImportedLayer((block,), window=window if index >= first else None) for index in range(num_layers(config))]
+        return with_unused(config, [_typed(config, block, each) for each in types or [FULL] * num_layers(config)])
+    slides = [window if each else None for each in _from_max_window_layers(config)]
+    return with_unused(config, [ImportedLayer((block,), window=each) for each in slides])
 
 
 def pattern(config: Config, block: AttentionBlock) -> list[ImportedLayer]:
@@ -144,7 +144,7 @@ def _listed_or(rule: Callable[[Config], list[str]], config: Config, block: Atten
     if types is None and stated_window(config) is None:
         return [ImportedLayer((block,))] * num_layers(config)
     config.ignore("sliding_window")
-    return [_typed(config, block, each) for each in types or rule(config)]
+    return with_unused(config, [_typed(config, block, each) for each in types or rule(config)])
 
 
 def _every_nth(config: Config, every: int) -> list[str]:
@@ -164,6 +164,14 @@ def _by_pattern(config: Config) -> list[str]:
         raise config.refusal(f"sliding_window_pattern is '{given[:40]}', not letters L and G")
     layers = num_layers(config)
     return [FULL if mark == "G" else SLIDING for mark in (given * layers)[:layers]]
+
+
+def with_unused(config: Config, layers: list[ImportedLayer]) -> list[ImportedLayer]:
+    """The layers, which have the file's window beside them where none of them slides."""
+    window = stated_window(config)
+    if window is None or any(layer.window is not None for layer in layers):
+        return layers
+    return [layer._replace(unused_window=window) for layer in layers]
 
 
 def _typed(config: Config, block: AttentionBlock, layer_type: str) -> ImportedLayer:
