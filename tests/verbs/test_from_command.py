@@ -465,6 +465,8 @@ def test_a_context_beyond_the_model_is_cut_as_ollama_cuts_it() -> None:
             "kvcalc follows flashinfer and triton",
         ),
         ("Qwen/Qwen3-8B -tp 2 --enable-expert-parallel", "has no experts, which vllm refuses"),
+        ("Qwen/Qwen3-8B -tp 2 --enable-hc-sp", "--enable-hc-sp changes memory"),
+        ("Qwen/Qwen3-8B -tp 2 --enable-batch-sharded-sampling", "--enable-batch-sharded-sampling changes memory"),
     ],
 )
 def test_what_lays_caches_out_otherwise_is_refused(line: str, says: str) -> None:

@@ -73,6 +73,8 @@ VLLM = CommandLine(
             "enable_sleep_mode",
             "enable_elastic_ep",
             "enable_prompt_embeds",
+            "enable_hc_sp",
+            "enable_batch_sharded_sampling",
         }
     ),
     suffixes=SUFFIXES,
@@ -94,6 +96,8 @@ VLLM = CommandLine(
             "mamba_cache_mode": NOTHING,
             "offload_group_size": OFF,
             "enable_dbo": OFF,
+            "enable_hc_sp": OFF,
+            "enable_batch_sharded_sampling": OFF,
             "model_impl": (*NOTHING, "vllm"),  # Transformers keeps latents as keys and values of every head
             "quantization_config": (*NOTHING, "{}"),
             "eplb_config": (*NOTHING, "{}"),
