@@ -275,5 +275,6 @@ CLASS_RUNS = (
     Run(32768, k="q8_0", v="q8_0"),
     Run(32768, k="bf16", v="bf16"),
     Run(16384, slots=4),
+    Run(8192, slots=16),
 )
 """What shapes with the dims of published models are tried with (tests/data/llama_cpp/classes.json)."""

@@ -13,6 +13,7 @@ UNGATED = frozenset(
     {
         "arcee",
         "bloom",
+        "codeshell",
         "falcon",
         "gpt2",
         "gpt_bigcode",

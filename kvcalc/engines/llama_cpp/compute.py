@@ -38,6 +38,7 @@ from kvcalc.engines.llama_cpp.in_turn import masks_in_turn, most_in_turn
 from kvcalc.engines.llama_cpp.levels import perhaps_beside, with_levels
 from kvcalc.engines.llama_cpp.older_builds import LOGITS, place_in_older_build
 from kvcalc.engines.llama_cpp.points import (
+    LOGITS_OF_ALL,
     VULKAN,
     Point,
     grows,
@@ -123,11 +124,12 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load, *, by_vulkan: 
 def _or_logits(
     layout: LlamaLayout, stage: Stage, point: Point, each: int, cells: int, hidden: int, tokens: int
 ) -> tuple[Point, int]:
-    """Where most is held, or where logits are that an application wants; and bytes of a mask's cell then."""
+    """Where most is held, or where logits are that an application or the class wants; and bytes of a mask's cell."""
     wanted = wanted_logits(layout, stage, tokens, hidden)
     if wanted is None:
         return point, each
-    of_masks = each if layout.rules.logits_with_masks else 0
+    gone = not layout.rules.logits_with_masks or layout.setup.model.model_type in LOGITS_OF_ALL
+    of_masks = 0 if gone else each
     both = (
         4 * one.floats + one.bytes_beside // tokens + per * cells for one, per in ((wanted, of_masks), (point, each))
     )

@@ -113,8 +113,11 @@ RULES = (
         "Qwen3-VL 8 to 13 x hidden_size more (levels of an image's features), Gemma 3n 5 x hidden_size + 256 x layers, "
         "Gemma 4 E2B and E4B hidden_size + 2 x 256 x layers, "
         "Command R beside copies of K and V its feed-forward block too; Llama 4's shared expert and dense layers; of "
-        "lightning attention 3 x num_heads x tokens of a sequence; RWKV-6 14 and -7 19 x hidden_size, with states",
-        "graphs of b11549 with the dims of 66 models (tests/live/write_llama_cpp_classes.py)",
+        "lightning attention 3 x num_heads x tokens of a sequence; RWKV-6 14 and -7 19 x hidden_size, with states; of "
+        "Mamba-2, gated delta rules, Kimi delta attention and lightning attention states of all slots, mostly twice, "
+        "which counts from some 8 slots; CogVLM logits of every token",
+        "graphs of b11549 with the dims of 72 models (tests/live/write_llama_cpp_classes.py); when a state lies there "
+        "twice is fitted",
     ),
     Rule(
         "compute buffer by other back ends",

@@ -20,7 +20,7 @@ CLASSES: Mapping[str, str] = MappingProxyType(
             name: name
             for name in (
                 *("arcee", "bloom", "cohere2", "falcon", "gpt2", "jais2", "mpt", "nemotron", "rwkv6", "rwkv7"),
-                *("smallthinker", "starcoder2"),
+                *("codeshell", "nemotron_h", "smallthinker", "starcoder2"),
             )
         },
         "cogvlm": "cogvlm",
