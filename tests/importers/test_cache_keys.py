@@ -276,6 +276,7 @@ def test_keys_of_trainers_and_mergers_are_neither_refused_nor_told() -> None:
     published |= {"fp32_residual_connection": True, "interleaved_qkv": True, "use_flash_attn": True, "n_gpu": 8}
     published |= {"delay_load": True, "do_sample": True, "learning_rate": 1e-5, "num_parameters": 7, "use_mrope": True}
     published |= {"trust_remote_code": True, "sequence_length": 2048, "tensor_parallel": True, "cache_type": "dynamic"}
+    published |= {"hc_mult": 4, "hc_magnitude": 2.0}  # Hunyuan V4's
     notes = import_config(json.dumps({**LLAMA, **published}), "config.json", "m").notes
     assert "cache-format-of-checkpoint" not in {each.code for each in notes}
     assert [each.data.get("keys") for each in notes if each.code == "unknown-keys"] == [("pruning_ratio",)]

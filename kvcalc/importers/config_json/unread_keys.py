@@ -47,10 +47,10 @@ _KNOWN = _set(
     early_stopping elementwise_affine emb_dim enable_pronunciation enable_shape enable_thinking encoder_config
     encoder_layerdrop ep_size eval_steps expansion_ratio faster_token_stride feed_forward_proj ffn_dim
     flex_attention for_llm_compressor force_sample fp16 fp32 function_calling gating gradient_clipping
-    hc_sinkhorn_iters hidden_ratio hidden_size hidden_sizes img_processor in_channels index_block_size
-    index_skip_topk_offset initial_context_length input_channels input_feat_per_channel input_jitter_noise
-    interleaved_qkv interpolate_factor is_causal is_decoder is_llama_config is_prenorm kv_cache label2id langs
-    language languages laurel_rank layerdrop learned_pos_emb legacy license logging_steps logit_cap
+    hc_magnitude hc_mult hc_sinkhorn_iters hidden_ratio hidden_size hidden_sizes img_processor in_channels
+    index_block_size index_skip_topk_offset initial_context_length input_channels input_feat_per_channel
+    input_jitter_noise interleaved_qkv interpolate_factor is_causal is_decoder is_llama_config is_prenorm kv_cache
+    label2id langs language languages laurel_rank layerdrop learned_pos_emb legacy license logging_steps logit_cap
     mask_feature_length mask_time_length mask_time_min_masks max_ctx max_dynamic_patch max_input_length max_length
     max_new_tokens max_pos max_position max_seq_len max_seq_length max_sequence max_sequence_length
     max_source_positions max_steps max_tokenizer_truncation max_tokens maximum_length median_filter_width
