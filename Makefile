@@ -2,7 +2,6 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
-LOWEST := $(VENV)/lowest
 # What the tests have run with at most. A build without CUDA is much smaller:
 #   make test TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch<2.14
@@ -29,9 +28,7 @@ test: $(VENV)/.installed-dev  ## install what the tests need and run every check
 check: $(VENV)/.installed-dev  ## run every check that needs neither torch nor a cluster, for work in progress
 	$(MAKE) --jobs=2 --no-print-directory test-part lint
 
-.PHONY: test-all test-part environments
-environments: $(VENV)/.installed-dev $(LOWEST)/.installed
-
+.PHONY: test-all test-part
 test-all: $(VENV)/.installed-dev
 	$(BIN)/$(PYTEST)
 
@@ -47,6 +44,7 @@ fuzz: $(VENV)/.installed-dev  ## look for rare failures, for half an hour or mor
 # The oldest versions that pyproject.toml allows, in a place of their own: what reads files, draws tables and splits the
 # command line. `make test-lowest LOWEST_TESTS=tests` runs the rest too. Without torch and transformers, which are large:
 # what needs them is left out.
+LOWEST := $(VENV)/lowest
 LOWEST_TESTS ?= $(patsubst %,tests/%.py,catalogue/test_schema catalogue/test_yaml_reader cli/test_bad_input_files \
 	cli/test_cli_process cli/test_repeated_options cli/test_start_up importers/test_hub render/test_narrow_tables test_golden)
 

@@ -84,6 +84,8 @@ def _sections(each: Explanation) -> Iterator[str]:
         if len(each.versions) > 1:
             yield from ("", "Known are the rules of " + ", ".join(f"`{one}`" for one in each.versions) + ".", "")
             yield "A version between two of these has the rules of the earlier one. Others are refused."
+        else:
+            yield from ("", "Its rules alone are known. Other versions are refused.")
     yield from _refused(engine)
     yield from _left_out(engine)
     yield from _known(each.name)
