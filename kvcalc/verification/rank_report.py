@@ -83,7 +83,7 @@ def real_report(
     sizes = [size for layer in layers for size in layer.sizes]
     device.release()
     refuse_without_headroom(scope, rank, device, sizes)
-    with _memory_errors_explained():
+    with memory_errors_explained():
         report = _measured(scope, shapes, layers, device, decoding=decoding, progress=progress)
         extra: list[Measurement] = []
         if isinstance(device, Cuda):  # of the CPU, a speed would tell how its system hands out pages
@@ -168,7 +168,7 @@ def _with_decoding(
 
 
 @contextmanager
-def _memory_errors_explained() -> Iterator[None]:
+def memory_errors_explained() -> Iterator[None]:
     """Turn the errors of memory that ran out, although enough was free when it was counted, into CannotRunError."""
     try:
         yield

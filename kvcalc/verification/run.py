@@ -11,7 +11,7 @@ from kvcalc.verification.devices import choose_device
 from kvcalc.verification.measurements import used_by_gpu
 from kvcalc.verification.processes import processes
 from kvcalc.verification.proof import combine, compute, made_small, prove
-from kvcalc.verification.rank_report import real_report, shape_report
+from kvcalc.verification.rank_report import memory_errors_explained, real_report, shape_report
 from kvcalc.verification.scope import scope_of
 from kvcalc.verification.verdict import verdict
 
@@ -36,7 +36,8 @@ def run(
         started: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch has no type for it
         used_before = {} if started or device_name in {"meta", "cpu"} else used_by_gpu()
         device = team.together(lambda: choose_device(device_name, team.local_index))
-        proofs = _proofs(scope, team, device, progress)
+        with memory_errors_explained():
+            proofs = _proofs(scope, team, device, progress)
         reports = team.together(
             lambda: [_report(scope, rank, device, decode, used_before, progress) for rank in team.ranks(scope)]
         )

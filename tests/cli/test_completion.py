@@ -59,8 +59,8 @@ def in_bash(complete: Complete) -> Complete:
     [
         (("estimate", "llama-3-"), [name for name in model_names() if name.startswith("llama-3-")]),
         (("models", "show", "deepseek-v2"), [name for name in model_names() if name.startswith("deepseek-v2")]),
-        (("estimate", "llama-3-8b", "--gpu", "h200"), ["h200", "h200-141gb", "h200-nvl", "h200-sxm"]),
-        (("gpus", "show", "h200"), ["h200", "h200-141gb", "h200-nvl", "h200-sxm"]),
+        (("estimate", "llama-3-8b", "--gpu", "h200"), ["h200", "h200-141gb", "h200-nvl", "h200-sxm", "h200-sxm5"]),
+        (("gpus", "show", "h200"), ["h200", "h200-141gb", "h200-nvl", "h200-sxm", "h200-sxm5"]),
         (("gpus", "show", "h200-sxm:1g"), ["h200-sxm:1g.18gb", "h200-sxm:1g.35gb"]),
         (("estimate", "llama-3-8b", "--cache-dtype", "q8"), ["q8_0"]),
         (("estimate", "llama-3-8b", "--cache-dtype", "turbo"), list(TURBOQUANT)),
