@@ -77,9 +77,8 @@ def named(text: str, gpus: Iterable[Gpu]) -> list[Gpu]:
     return [
         gpu
         for gpu in gpus
-        if (asked and any(asked in key for key in _keys(gpu)))
+        if (asked and any(_within(asked, each) for each in map(_words, (*_names(gpu), gpu.architecture or ""))))
         or whole in (gpu.vendor or "").lower()
-        or whole in (gpu.architecture or "").lower()
     ]
 
 
@@ -104,8 +103,18 @@ def _called_so(asked: str, known: list[Gpu]) -> list[Gpu]:
 
 def _letters(text: str) -> str:
     """A name without vendors, spaces and dashes."""
+    return "".join(_words(text))
+
+
+def _words(text: str) -> list[str]:
+    """A name's words and numbers, without vendors."""
     words = _LEFT_OUT.sub(" ", _LAPTOP.sub("laptop", re.sub(r"[-_/()]", " ", text.lower())))
-    return re.sub(r"[^a-z0-9+]", "", words)
+    return re.findall(r"[a-z]+|[0-9]+|\+", words)
+
+
+def _within(asked: str, words: list[str]) -> bool:
+    """Whether a name has it from the beginning of a word or number on: m3 is no part of HBM3."""
+    return any("".join(words[first:]).startswith(asked) for first in range(len(words)))
 
 
 def _named(text: str, known: list[Gpu]) -> Gpu | None:

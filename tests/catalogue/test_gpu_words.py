@@ -249,6 +249,12 @@ def test_a_machine_finds_the_chips_of_its_vendor() -> None:
     assert {gpu.vendor for gpu in named("mac", shipped_gpus())} == {"Apple"}
 
 
+def test_a_word_is_not_found_within_another() -> None:
+    """m3 is no part of HBM3, of SXM3 or of Trainium3."""
+    assert {gpu.name for gpu in named("m3", shipped_gpus())} == {"m3", "m3-pro", "m3-max", "m3-ultra"}
+    assert named("rdna 3", shipped_gpus()) == named("RDNA3", shipped_gpus()) != []
+
+
 def test_a_part_of_a_processor_asks_for_the_memory_it_is_given() -> None:
     with pytest.raises(kvcalc.KvcalcError, match="--gpu-memory SIZE"):
         kvcalc.capacity("qwen3-8b", gpu="890m", context=8192)
