@@ -164,6 +164,19 @@ def test_a_window_that_no_layer_has(kind: dict[str, Any], tmp_path: Path) -> Non
     assert kvcalc.capacity(file, engine="vllm@0.26", **asked).tokens
 
 
+def test_a_window_that_the_class_does_not_switch_off(tmp_path: Path) -> None:
+    """Attention takes the file's window, and Llama's class reads no use_sliding_window: vLLM's planner says so."""
+    sizes = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4}
+    keys = {"model_type": "llama", "vocab_size": 1000, "max_position_embeddings": 8192, "use_sliding_window": False}
+    (tmp_path / "config.json").write_text(json.dumps({**keys, **sizes, "sliding_window": 4096}), encoding="utf-8")
+    for version in ("0.26", "0.33"):
+        with pytest.raises(kvcalc.KvcalcError, match=r"4,096 tokens that its config\.json switches off"):
+            kvcalc.capacity(str(tmp_path / "config.json"), engine=f"vllm@{version}")
+    assert kvcalc.estimate(str(tmp_path / "config.json")).cache.bytes
+    (tmp_path / "config.json").write_text(json.dumps({**keys, **sizes, "sliding_window": 8192}), encoding="utf-8")
+    assert kvcalc.capacity(str(tmp_path / "config.json"), engine="vllm").tokens
+
+
 def test_windows_on_some_layers_of_qwens_class(tmp_path: Path) -> None:
     """0.19 to 0.33: "Sliding window for some but all layers is not supported" (models/qwen2.py)."""
     file = tmp_path / "config.json"

@@ -29,6 +29,12 @@ LIGHTNING_GONE: Version = (0, 24)
 UNUSED_WINDOW_LEFT: Version = (0, 27)
 """EngineArgs.create_engine_config takes the file's sliding window for all layers unless layer_types has several kinds
 (is_interleaved) in 0.26; in 0.27.1 only where all slide."""
+NO_LAYER_TYPES = (
+    "llama phi phi-msft stablelm olmo olmo2 olmoe gemma internlm2 internlm3 granite granitemoe cohere seed_oss "
+    "nemotron helium arcee apertus exaone glm glm4 glm4_moe ernie4_5 ernie4_5_moe deepseek baichuan"
+)
+"""Classes whose files list no layers: an Attention without a window of its own takes the file's in every version
+(vllm/model_executor/layers/attention/attention.py)."""
 ONE_WINDOW = "qwen2 qwen2_vl qwen2_vl_text qwen2_5_vl qwen2_5_vl_text qwen2_5_omni_text qwen2_moe qwen3 mimo"
 """Classes that give no layer a window of its own: Qwen2Model, which Qwen3's, MiMo's and those with towers rest on,
 refuses one for some layers; Qwen2-MoE's would keep every token."""
@@ -81,6 +87,12 @@ def refuse_unserved(setup: Setup, version: Version, *, hybrid_manager: bool = Tr
 
 def _check_windows(model: Model, version: Version) -> None:
     """Refuses windows that vLLM gives to other layers than the model has them on."""
+    if model.unused_window is not None and (model.model_type or "") in NO_LAYER_TYPES.split():
+        raise KvcalcError(
+            f"--engine: vllm gives all layers of {model.name} the sliding window of {model.unused_window:,} tokens "
+            "that its config.json switches off by use_sliding_window, which the class does not read "
+            "(vllm/engine/arg_utils.py); sliding_window: null in the file"
+        )
     if model.unused_window is not None and version < UNUSED_WINDOW_LEFT:
         raise KvcalcError(
             f"--engine: vllm before 0.27 gives all layers of {model.name} the sliding window of "

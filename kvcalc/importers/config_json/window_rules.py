@@ -13,13 +13,13 @@ from kvcalc.importers.config_json.layer_lists import (
     window_of_listed,
 )
 from kvcalc.importers.imported_layer import ImportedLayer
+from kvcalc.importers.sourced import Sourced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kvcalc.importers.config import Config
     from kvcalc.importers.imported_layer import AttentionBlock
-    from kvcalc.importers.sourced import Sourced
 
 _EVERY = ("sliding_window_pattern", "global_attn_every_n_layers")
 _WRITTEN = "_sliding_window_pattern"
@@ -29,7 +29,17 @@ _WRITTEN = "_sliding_window_pattern"
 def full(config: Config, block: AttentionBlock) -> list[ImportedLayer]:
     """Every layer attends to everything."""
     listed_types(config, {FULL})
-    return [ImportedLayer((block,))] * num_layers(config)
+    return [ImportedLayer((block,), unused_window=_switched_off(config))] * num_layers(config)
+
+
+def _switched_off(config: Config) -> Sourced | None:
+    """A window below the context that use_sliding_window switches off, where the class knows neither of the two."""
+    window, context = (config.values.get(name) for name in ("sliding_window", "max_position_embeddings"))
+    if config.values.get("use_sliding_window") is not False or type(window) is not int or window <= 0:
+        return None
+    if type(context) is int and window >= context:
+        return None
+    return Sourced(window, "sliding_window, beside use_sliding_window: false")
 
 
 def full_as_marked(config: Config, block: AttentionBlock) -> list[ImportedLayer]:
