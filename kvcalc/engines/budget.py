@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.named_tuple import NamedTuple
+from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import GIB
 
 if TYPE_CHECKING:
-    from kvcalc.term import Product, Sum
+    from collections.abc import Mapping
 
 
 class Temporary(NamedTuple):
@@ -47,6 +48,16 @@ class Seen(NamedTuple):
         """The least, what is counted, and the most."""
         low, typical, high = (hundredths * GIB // 100 for hundredths in (self.low, self.typical, self.high))
         return low, typical, high
+
+
+def seen_overhead(seen: Mapping[str, Seen]) -> tuple[Sum, int, int]:
+    """Rows of overhead that were observed, by their names; and the least and the most of all together, in bytes."""
+    sizes = [each.in_bytes for each in seen.values()]
+    rows = (
+        Product(name, (Factor("seen_in_practice", typical, "byte"),), each.source)
+        for (name, each), (_, typical, _) in zip(seen.items(), sizes, strict=True)
+    )
+    return Sum("overhead", tuple(rows)), sum(low for low, _, _ in sizes), sum(high for _, _, high in sizes)
 
 
 class Budget(NamedTuple):

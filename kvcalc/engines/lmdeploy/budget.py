@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.budget import Budget, Seen, Temporary
+from kvcalc.engines.budget import Budget, Seen, Temporary, seen_overhead
 from kvcalc.engines.lmdeploy.rules import EXECUTOR, SLABS, TURBOMIND
 from kvcalc.engines.lmdeploy.slabs import slabs_bytes
 from kvcalc.term import Factor, Product, Sum
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from kvcalc.engines.lmdeploy.options import Settings
     from kvcalc.engines.setup import Setup
 
@@ -33,8 +31,7 @@ NOTHING = Temporary(Sum("temporary", ()), 0, 0)
 
 def budget_of(setup: Setup, settings: Settings, block: int, weights_bytes: int) -> Budget:
     """What a rank has beside weights of so many bytes, where a block of all layers has `block`."""
-    memory, (rows, lows, highs) = setup.gpu.memory_bytes, zip(*_rows(setup), strict=True)
-    others = Sum("overhead", rows)
+    memory, (others, *ends) = setup.gpu.memory_bytes, _overhead(setup)
     if memory is None:
         return Budget(None, NOTHING, others)
     if settings.turbomind:
@@ -49,7 +46,7 @@ def budget_of(setup: Setup, settings: Settings, block: int, weights_bytes: int) 
         )
 
     left = Product("left free", (Factor("left_free", left_beside(others.bytes), "byte"),), where)
-    least, most = (end + left_beside(end) for end in (sum(lows), sum(highs)))
+    least, most = (end + left_beside(end) for end in ends)
     return Budget(memory, NOTHING, others, left, overhead_seen=(least, most))
 
 
@@ -67,14 +64,8 @@ def _by_pytorch(setup: Setup, settings: Settings, block: int, free: int) -> int:
     return 0
 
 
-def _rows(setup: Setup) -> Iterator[tuple[Product, int, int]]:
-    """Each with the least and the most that was seen."""
-    for name, seen in _names(setup):
-        low, typical, high = seen.in_bytes
-        yield Product(name, (Factor("seen_in_practice", typical, "byte"),), seen.source), low, high
-
-
-def _names(setup: Setup) -> Iterator[tuple[str, Seen]]:
-    yield "context, libraries", CONTEXT
+def _overhead(setup: Setup) -> tuple[Sum, int, int]:
+    seen = {"context, libraries": CONTEXT}
     if setup.deployment.connected_ranks > 1:
-        yield "communication", COMMUNICATION
+        seen["communication"] = COMMUNICATION
+    return seen_overhead(seen)

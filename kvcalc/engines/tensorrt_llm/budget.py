@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.budget import Budget, Seen, Temporary
+from kvcalc.engines.budget import Budget, Seen, Temporary, seen_overhead
 from kvcalc.engines.tensorrt_llm.rules import UTIL
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import GIB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from fractions import Fraction
 
     from kvcalc.engines.setup import Setup
@@ -33,8 +32,7 @@ def budget_of(setup: Setup, share: Fraction, weights_bytes: int) -> Budget:
     """What a rank has beside weights of so many bytes."""
     memory = setup.gpu.memory_bytes
     peak = Product("temporary", (Factor("seen_in_practice", TYPICAL, "byte"),), SEEN)
-    temporary, (rows, lows, highs) = Temporary(peak, LOW, HIGH), zip(*_rows(setup), strict=True)
-    others = Sum("overhead", rows)
+    temporary, (others, *ends) = Temporary(peak, LOW, HIGH), _overhead(setup)
     if memory is None:
         return Budget(None, temporary, others)
 
@@ -47,18 +45,12 @@ def budget_of(setup: Setup, share: Fraction, weights_bytes: int) -> Budget:
         (Factor("left_free", left_beside(others.bytes), "byte"),),
         f"{UTIL}, _cal_max_memory: (1 - free_gpu_memory_fraction) x what is free after the peak",
     )
-    least, most = (end + left_beside(end) for end in (sum(lows), sum(highs)))
+    least, most = (end + left_beside(end) for end in ends)
     return Budget(memory, temporary, others, kept, overhead_seen=(least, most))
 
 
-def _rows(setup: Setup) -> Iterator[tuple[Product, int, int]]:
-    """Each with the least and the most that was seen."""
-    for name, seen in _names(setup):
-        low, typical, high = seen.in_bytes
-        yield Product(name, (Factor("seen_in_practice", typical, "byte"),), seen.source), low, high
-
-
-def _names(setup: Setup) -> Iterator[tuple[str, Seen]]:
-    yield "context, libraries", CONTEXT
+def _overhead(setup: Setup) -> tuple[Sum, int, int]:
+    seen = {"context, libraries": CONTEXT}
     if setup.deployment.connected_ranks > 1:
-        yield "communication", COMMUNICATION
+        seen["communication"] = COMMUNICATION
+    return seen_overhead(seen)
