@@ -95,7 +95,7 @@ def test_every_page_that_is_linked_is_there(page: str) -> None:
 
 
 def test_the_list_of_pages_has_every_page_of_the_site() -> None:
-    nav = re.findall(r"^  - [^:]+: (\S+)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    nav = re.findall(r"^ +- [^:]+: (\S+)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
     without = {"index.md", "models-left-out.md"}
     assert {page for page in nav if page not in without} <= set(re.findall(r"\((\S+\.md)\)", PAGES["llms.txt"]))
 

@@ -76,7 +76,7 @@ def test_every_engine_has_a_page_that_is_up_to_date(written: dict[str, str]) -> 
 
 def test_every_document_is_in_the_table_of_contents() -> None:
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
-    listed = {path for entry in nav for path in entry.values()}
+    listed = {path for section in nav for entries in section.values() for entry in entries for path in entry.values()}
     assert {path.name for path in (ROOT / "docs").glob("*.md")} == listed - {"index.md"}
 
 

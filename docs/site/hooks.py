@@ -14,14 +14,31 @@ from pages import pages  # it lies beside this file
 ROOT = Path(__file__).parents[2]
 
 
+SECTIONS = {
+    "engines": "Engines",
+    "commands": "Reference",
+    "mechanisms": "Reference",
+    "reference": "Reference",
+    "decisions": "Contribute",
+}
+"""Where the pages of a folder stand: a section of mkdocs.yml."""
+
+
 def on_config(config: Any) -> Any:
-    """A list of pages for each folder that is written from the code, and one of the decisions."""
+    """The pages of each folder join a section: those that are written from the code, and the decisions.
+
+    Raises:
+        KeyError: A folder has no section.
+    """
+    sections = {title: entries for section in config.nav for title, entries in section.items()}
     folders: dict[str, list[str]] = {}
     written = [path for path in pages() if "/" in path]
     decisions = [f"decisions/{path.name}" for path in (ROOT / "docs" / "decisions").glob("*.md")]
     for path in sorted((*written, *decisions)):
-        folders.setdefault(path.split("/")[0].capitalize(), []).append(path)
-    config.nav += [{title: paths} for title, paths in folders.items()]
+        folders.setdefault(path.split("/")[0], []).append(path)
+    for folder, paths in folders.items():
+        section, title = SECTIONS[folder], folder.capitalize()
+        sections[section] += paths if title == section else [{title: paths}]
     return config
 
 
