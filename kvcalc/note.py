@@ -33,6 +33,7 @@ _CODES = {
     "context-fitted": "the server serves the longest context that fits, which is less than the model's",
     "command-version": "the command line does not say its engine's version, so the newest is used",
     "ollama-default": "what Ollama takes where its user says nothing",
+    "launcher-default": "what a program that has llama.cpp in it takes itself, and its line does not say",
     "flags-not-counted": "options of the command line that may change memory beside the cache, which is not counted",
     "flags-not-known": "options of the command line that kvcalc has no rule for",
     "launched-engine": "no engine is given, so that of the launch line is used",

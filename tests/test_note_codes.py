@@ -73,6 +73,7 @@ ELSEWHERE = {
     "context-fitted": "verbs/test_from_command.py",
     "command-version": "verbs/test_from_command.py",
     "ollama-default": "verbs/test_from_command.py",
+    "launcher-default": "verbs/test_from_command.py",
     "mmproj-set-aside": "verbs/test_from_command.py",
     "flags-not-counted": "verbs/test_from_command.py",
     "flags-not-known": "verbs/test_from_command.py",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from kvcalc.logs.command_lines import CommandLine
+    from kvcalc.logs.command_lines.relayed import Taken
 
 MAX_LENGTH = 64 * 1024
 """Characters of a command line."""
@@ -55,6 +56,7 @@ class Command(NamedTuple):
         noted: flags that may change memory beside the cache.
         fits_context: whether the server is to find the longest context itself.
         by_ollama: whether Ollama starts the server.
+        taken: what the program takes itself.
     """
 
     engine: str
@@ -65,6 +67,7 @@ class Command(NamedTuple):
     noted: tuple[str, ...]
     fits_context: bool = False
     by_ollama: bool = False
+    taken: tuple[Taken, ...] = ()
 
 
 def read_command(text: str) -> Command:
@@ -82,7 +85,7 @@ def read_command(text: str) -> Command:
     line = COMMAND_LINES[start.engine]
     flags, others = command_flags(start.arguments, _known(line), line.flags, line.switches, line.lists)
     given = [*_from_environment(start.before, line), *flags]
-    settings: dict[str, str] = {}
+    settings = dict(start.beside)
     unknown: dict[str, None] = {}
     noted: dict[str, None] = {}
     for each in given:
@@ -114,7 +117,8 @@ def read_command(text: str) -> Command:
     }
     model = settings.pop("MODEL", None) or _of_repository(settings) or _positional(others, flags)
     version = told_version(start.engine, text, words, start.version, OPTION)
-    return Command(start.engine, version, model, settings, _named(unknown), _named(noted), fits, start.by_ollama)
+    told = _named(unknown), _named(noted)
+    return Command(start.engine, version, model, settings, *told, fits, start.by_ollama, start.taken)
 
 
 def _known(line: CommandLine) -> frozenset[str]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.errors import KvcalcError, one_line
+from kvcalc.logs.command_lines import koboldcpp, llama_cpp_python, lm_studio
 from kvcalc.logs.command_lines.ollama import BUILD, PROGRAM, llama_server_words
 from kvcalc.logs.told_version import pinned_program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from kvcalc.logs.command_lines.relayed import Taken
 
 OPTION = "--from-command"
 MAX_SHOWN = 60
@@ -45,6 +49,8 @@ class Start(NamedTuple):
         arguments: the server's own words.
         before: what stands before them in its command.
         by_ollama: whether Ollama starts it: what nobody says is then as Ollama says it.
+        beside: settings that no word says, by the engine's own names.
+        taken: what the program takes itself.
     """
 
     engine: str
@@ -52,6 +58,8 @@ class Start(NamedTuple):
     arguments: list[str]
     before: list[str]
     by_ollama: bool = False
+    beside: Mapping[str, str] = MappingProxyType({})
+    taken: tuple[Taken, ...] = ()
 
 
 def start_of(words: list[str]) -> Start:
@@ -63,7 +71,10 @@ def start_of(words: list[str]) -> Start:
     found = [start for each in _commands(words) if (start := _server(each)) is not None]
     if len(found) != 1:
         what = f"{len(found)} servers are started" if found else "no server is started that is known"
-        known = "vllm serve, python -m sglang.launch_server, llama-server, ollama run, trtllm-serve"
+        known = (
+            "vllm serve, python -m sglang.launch_server, llama-server, ollama run, koboldcpp, lms load, python -m "
+            "llama_cpp.server, trtllm-serve"
+        )
         shown = one_line(" ".join(words), MAX_SHOWN)
         raise KvcalcError(f"{OPTION}: {what} by '{shown}'; give one line of: {known}")
     return found[0]
@@ -89,15 +100,32 @@ def _server(words: list[str]) -> Start | None:
         after, name = words[index + 1 :], pinned_program(re.split(r"[/\\]", word)[-1])
         if word == "-m" and after and after[0] in _MODULES:
             return Start(_MODULES[after[0]], _version_of_images(words[:index]), after[1:], words[:index])
+        if (start := _by_library(word, name, after)) is not None:
+            return start
         if name in _SERVES and after[:1] == ["serve"]:
             return Start(_SERVES[name], _version_of_images(words[:index]), after[1:], words[:index])
         if name == PROGRAM and after[:1] == ["run"]:
             told = llama_server_words(after[1:], words[:index], OPTION)
             return Start("llama-cpp", BUILD, told, [], by_ollama=True)
+        if name == PROGRAM and after[:1] == ["serve"]:
+            raise KvcalcError(f"{OPTION}: 'ollama serve' names no model; put its variables before 'ollama run MODEL'")
         if name in _PROGRAMS:
             arguments = after[1:] if name == "trtllm-serve" and after[:1] == ["serve"] else after
             return Start(_PROGRAMS[name], _version_of_images(words[:index]), arguments, words[:index])
     return _image(words)
+
+
+def _by_library(word: str, name: str, after: list[str]) -> Start | None:
+    """A program that has llama.cpp in it, of a build that its line does not tell."""
+    if word == "-m" and after[:1] == [llama_cpp_python.MODULE]:
+        told = llama_cpp_python.relayed(after[1:], OPTION)
+    elif name == lm_studio.PROGRAM_NAME and after[:1] == ["load"]:
+        told = lm_studio.relayed(after[1:], OPTION)
+    elif name in koboldcpp.PROGRAMS:
+        told = koboldcpp.relayed(after, OPTION)
+    else:
+        return None
+    return Start("llama-cpp", None, list(told.words), [], beside=told.beside, taken=told.taken)
 
 
 def _image(words: list[str]) -> Start | None:

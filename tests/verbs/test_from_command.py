@@ -428,12 +428,98 @@ def test_what_ollama_tells_llama_server(line: str, gpu: str, told: tuple[Any, ..
     [
         ("ollama run", "names no model; put one behind 'ollama run'"),
         ("OLLAMA_CONTEXT_LENGTH=many ollama run qwen3:8b", "OLLAMA_CONTEXT_LENGTH=many is no number"),
-        ("ollama serve", "no server is started that is known"),
+        ("OLLAMA_NUM_PARALLEL=2 ollama serve", "names no model; put its variables before 'ollama run MODEL'"),
     ],
 )
 def test_what_ollama_does_not_tell(line: str, says: str) -> None:
     with pytest.raises(KvcalcError, match=says):
         capacity_from_command(line, gpu="rtx4090")
+
+
+LIBRARIES = [
+    # The line; tokens of a sequence, sequences, options, format of the cache, cards: koboldcpp 1.113, koboldcpp.py and
+    # gpttype_adapter.cpp; llama-cpp-python 0.3.35, llama_cpp/server/settings.py; lms, src/subcommands/load.ts.
+    (
+        "koboldcpp --model gemma-3-12b-q4_k_m --contextsize 16384 --gpulayers 99 --quantkv 1 --usecublas normal 0 mmq",
+        (16512, 1, {"swa-full": True, "flash-attn": "on", "ubatch-size": 512, "n-outputs-max": 0}, "q8_0", 1),
+    ),
+    (
+        "python koboldcpp.py -m gemma-3-12b-q4_k_m --gpulayers 20 --useswa --noflashattention --batchsize 256",
+        (8320, 1, {"swa-full": False, "flash-attn": "off", "ubatch-size": 256, "n-gpu-layers": 20}, "fp16", 1),
+    ),
+    (
+        "koboldcpp qwen3-30b-a3b-q4_k_m --gpulayers 999 --moecpu 20 --tensor_split 3 1 --lowvram --contbatch 3",
+        (2080, 4, {"kv-unified": True, "n-cpu-moe": 20, "no-kv-offload": True, "tensor-split": (3, 1)}, "fp16", 2),
+    ),
+    (
+        "python -m llama_cpp.server --model qwen3-8b-q4_k_m",
+        (2048, 1, {"n-gpu-layers": 0, "flash-attn": "off", "swa-full": True, "n-outputs-max": 0}, "fp16", 1),
+    ),
+    (
+        "python3 -m llama_cpp.server --model qwen3-8b-q4_k_m --n_ctx 8192 --n_gpu_layers -1 --type_k 8 --n_batch 256",
+        (8192, 1, {"n-gpu-layers": None, "flash-attn": "off", "ubatch-size": 256}, "k=q8_0,v=fp16", 1),
+    ),
+    (
+        "lms load qwen/qwen3-8b@q4_k_m --gpu max --context-length 8192 -y",
+        (2048, 4, {"kv-unified": True, "n-outputs-max": None}, "fp16", 1),
+    ),
+]
+
+
+@pytest.mark.parametrize(("line", "told"), LIBRARIES)
+def test_programs_that_have_llama_cpp_in_them(line: str, told: tuple[Any, ...]) -> None:
+    found = capacity_from_command(line, gpu="rtx4090")
+    scenario, (context, batch, options, kept_in, cards) = found.scenario, told
+    assert (scenario.workload.context, scenario.workload.batch) == (context, batch)
+    assert {name: scenario.engine.option(name) for name in options} == options
+    assert kept_in in (scenario.cache_format.name if scenario.cache_format_given else "fp16")
+    assert found.deployment.pp == cards
+    assert [each for each in found.notes if each.code == "launcher-default"]
+    assert not [each for each in found.notes if each.code == "flags-not-known"]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("koboldcpp --model qwen3-8b-q4_k_m", "--gpulayers is left to koboldcpp.* 999 for all layers"),
+        (
+            "koboldcpp --model qwen3-8b-q4_k_m --gpulayers 9 --sdmodel x",
+            "--sdmodel changes memory.* --reserve NAME=SIZE",
+        ),
+        ("koboldcpp --model qwen3-8b-q4_k_m --gpulayers 9 --quantkv 9", "--quantkv 9 is none of bf16, f16"),
+        ("koboldcpp --gpulayers 9", "names no model"),
+        ("koboldcpp --model qwen3-8b-q4_k_m --gpulayers 9 --contextsize", "--contextsize lacks its value"),
+        ("python -m llama_cpp.server --n_ctx 8", "names no model"),
+        ("python -m llama_cpp.server --model qwen3-8b-q4_k_m --type_k q8_0", "--type_k q8_0 is none of 0, 1, 2"),
+        ("python -m llama_cpp.server --model qwen3-8b-q4_k_m --n_ubatch many", "--n_ubatch many is no number"),
+        ("lms load qwen3-8b -c 8192", "put --gpu max there"),
+        ("lms load qwen3-8b --gpu 0.5 -c 8192", "--gpu 0.5: which layers that are is LM Studio's choice"),
+        ("lms load qwen3-8b --gpu max", "put --context-length N there"),
+        ("lms load --gpu max -c 8192", "names no model"),
+    ],
+)
+def test_what_programs_with_llama_cpp_leave_to_themselves(line: str, says: str) -> None:
+    with pytest.raises(KvcalcError, match=says):
+        capacity_from_command(line, gpu="rtx4090")
+
+
+@pytest.mark.parametrize("file", ["/srv/Qwen3-30B-A3B-Q4_K_M.gguf", r"'D:\m\Qwen3-30B-A3B-Q4_K_M-00001-of-00002.gguf'"])
+def test_a_file_on_another_machine_is_known_by_its_name(file: str) -> None:
+    found, named = (
+        capacity_from_command(f"llama-server -m {model} -c 8192 -np 1 --n-cpu-moe 24", gpu="rtx3060-12gb")
+        for model in (file, "Qwen3-30B-A3B-Q4_K_M")
+    )
+    assert (found.model.name, found.max_context) == (named.model.name, named.max_context)
+    assert "Q4_K_M" in texts(found.notes)[0]
+    assert "is not on this machine" in texts(found.notes)[0]
+    with pytest.raises(KvcalcError, match=r"like-none-12b\.gguf: cannot be read"):
+        capacity_from_command("llama-server -m /srv/like-none-12b.gguf -c 8192", gpu="rtx3060-12gb")
+
+
+def test_a_card_too_small_for_a_step_that_has_all_logits() -> None:
+    """No sequence fits, so no step has tokens."""
+    asked = {"engine": "llama-cpp", "weights": "16GiB", "tp": 1, "engine_option": {"n-outputs-max": "0"}}
+    assert capacity("gemma-3-27b", gpu="rtx3060-12gb", **asked).sequences == 0
 
 
 def test_a_context_beyond_the_model_is_cut_as_ollama_cuts_it() -> None:

@@ -125,7 +125,7 @@ def _or_logits(
     layout: LlamaLayout, stage: Stage, point: Point, each: int, cells: int, hidden: int, tokens: int
 ) -> tuple[Point, int]:
     """Where most is held, or where logits are that an application or the class wants; and bytes of a mask's cell."""
-    wanted = wanted_logits(layout, stage, tokens, hidden)
+    wanted = wanted_logits(layout, stage, tokens, hidden) if tokens else None
     if wanted is None:
         return point, each
     gone = not layout.rules.logits_with_masks or layout.setup.model.model_type in LOGITS_OF_ALL

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.catalogue import find_model
 from kvcalc.deployment import MAX_RANKS
 from kvcalc.engines import ENGINES, version_number
 from kvcalc.errors import KvcalcError
@@ -19,6 +18,7 @@ from kvcalc.scenario.options import ScenarioOptions
 from kvcalc.units import MAX_BATCH, parse_count
 from kvcalc.verbs.from_command.beside import said_beside
 from kvcalc.verbs.from_command.blamed import blamed_on_the_line
+from kvcalc.verbs.from_command.files import model_of_line
 from kvcalc.verbs.from_command.layouts import check_layouts
 from kvcalc.verbs.from_command.llama_server import said_by_llama_server
 from kvcalc.verbs.from_command.mmproj import towers_loaded
@@ -52,7 +52,7 @@ def asked_by(command: Command, given: Mapping[str, Any]) -> tuple[Model | str | 
     given = given_of(given)
     first = given.keys() & {"engine_option", "assume", "gpu"}
     read = read_options(ScenarioOptions, {name: given[name] for name in first})
-    found = find_model(command.model, read["assume"])
+    found = model_of_line(command, read["assume"])
     check_layouts(command, found.model, {**given, "engine_option": read["engine_option"]})
     log = ServerLog(command.engine, model=command.model, settings=dict(command.settings))
     known = model_of(log, found.model)
@@ -88,7 +88,9 @@ def asked_by(command: Command, given: Mapping[str, Any]) -> tuple[Model | str | 
     if not given.keys() & {"reserve", "weights"}:
         reserved, of_towers = towers_loaded(command, found.model)
         options, taken = ({**options, "reserve": reserved} if reserved else options), (*taken, *of_towers)
-    return found.model, options, (*found.notes, *taken, *_notes(command, given))
+    windows = any(layer.span is not None for layer in found.model.layout.kinds)
+    by_launcher = (note("launcher-default", each.text) for each in command.taken if windows or not each.of_windows)
+    return found.model, options, (*found.notes, *taken, *by_launcher, *_notes(command, given))
 
 
 _CHOOSE_DEPLOYMENT = ("tp", "pp", "dp", "ep", "dcp", "dp_attention")

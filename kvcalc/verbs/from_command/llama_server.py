@@ -26,6 +26,7 @@ _OF_LLAMA_CPP = (
     "n-gpu-layers",
     "n-cpu-moe",
     "tensor-split",
+    "n-outputs-max",
 )
 _SWITCHES = {"flash-attn", "swa-full"}
 _ON, _OFF = ("true", "1", "on", "enabled"), ("false", "0", "off", "disabled")
