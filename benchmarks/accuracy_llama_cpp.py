@@ -36,9 +36,9 @@ device that answers as CUDA's back end does, without weights; caches and states 
 1,000 shapes that it draws, experts and latents among them, 47 compute buffers of b11549 are more than 6% off: 24
 too small, by 23% and 271 MiB at most, within the GiB of a card that llama.cpp leaves free, and 23 too large, by 26% at
 most.
-Compute buffers are compared below: of {shapes} shapes, each with up to {runs} contexts. Shapes with the dims of 61
-published models are in `tests/data/llama_cpp/classes.json`: their caches are equal to the print, half of their buffers
-to 0.1%.
+Compute buffers are compared below: of {shapes} shapes, each with up to {runs} contexts. Shapes with the dims of
+{classes} published models are in `tests/data/llama_cpp/classes.json`: their caches are equal to the print, half of
+their buffers to 0.1%.
 
 | build | graphs | median | p90 | worst |
 | --- | ---: | ---: | ---: | ---: |"""
@@ -83,7 +83,7 @@ class Figure(NamedTuple):
 
 def llama_cpp() -> Iterator[str]:
     """The section."""
-    yield _TEXT.format(shapes=len(SHAPES), runs=len(RUNS))
+    yield _TEXT.format(shapes=len(SHAPES), runs=len(RUNS), classes=len(_read("classes.json")["models"]))
     newest = {
         shape: {run: each["compute_mib"] for run, each in runs.items()}
         for shape, runs in _read("sizes.json")["sizes"].items()

@@ -115,3 +115,12 @@ def test_states_alone_are_refused_as_llama_cpp_does() -> None:
             continue
         with pytest.raises(kvcalc.KvcalcError, match="only with flash attention"):
             Ranks(scenario).settled(kvcalc.Deployment())
+
+
+def test_a_class_that_attends_to_an_encoder_has_the_range_that_was_seen() -> None:
+    """T5-large: 77.76 MiB were reserved at 512 cells, where its own layers hold 32.5."""
+    keys = {"arch": "t5", "vocab": 32128, "block_count": 4, "embedding_length": 1024, "feed_forward_length": 4096}
+    heads = {"head_count": 16, "head_count_kv": 16, "key_length": 64, "value_length": 64}
+    model = model_of({**keys, **{f"attention.{name}": value for name, value in heads.items()}})
+    layout = Ranks(kvcalc.make_scenario(model, engine="llama-cpp", context=512)).settled(kvcalc.Deployment())
+    assert layout.temporary(layout.stages[0], Load(1, 512)) is None

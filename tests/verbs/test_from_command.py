@@ -518,8 +518,9 @@ def test_a_file_on_another_machine_is_known_by_its_name(file: str) -> None:
 
 def test_a_card_too_small_for_a_step_that_has_all_logits() -> None:
     """No sequence fits, so no step has tokens."""
-    asked = {"engine": "llama-cpp", "weights": "16GiB", "tp": 1, "engine_option": {"n-outputs-max": "0"}}
-    assert capacity("gemma-3-27b", gpu="rtx3060-12gb", **asked).sequences == 0
+    own = {"n-outputs-max": "0"}
+    found = capacity("gemma-3-27b", engine="llama-cpp", engine_option=own, weights="16GiB", tp=1, gpu="rtx3060-12gb")
+    assert found.sequences == 0
 
 
 def test_a_context_beyond_the_model_is_cut_as_ollama_cuts_it() -> None:

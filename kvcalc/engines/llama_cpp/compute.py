@@ -61,12 +61,16 @@ if TYPE_CHECKING:
 _SOURCE = "llama.cpp: a graph of these dims as its ggml-alloc.c lays it out, kvcalc/engines/llama_cpp/compute.py"
 _LOGS = "compute buffers in public start-up logs of llama.cpp, 52 MiB (4B) to 2,560 (253B over 4 cards)"
 
+_NOT_COUNTED = frozenset({"t5"})
+"""Classes whose steps attend to an encoder's tokens, as many as the model may have, with a bias for each score: 78 to
+867 MiB at 512 to 8,192 cells in graphs of b11549 with T5-large's dims (src/models/t5.cpp)."""
+
 SEEN = Temporary(Product("temporary", (Factor("seen_in_practice", 500 * MIB, "byte"),), _LOGS), 52 * MIB, 2560 * MIB)
 """Where the dims of the model are not known."""
 
 
 def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load, *, by_vulkan: bool | None = None) -> Temporary | None:
-    """The compute buffer of a card; None where the model's file lacks the dims for it, or Ollama's engine computes.
+    """The compute buffer of a card; None where the model's file lacks the dims for it, or its class is not counted.
 
     Args:
         layout: of the model.
@@ -77,7 +81,8 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load, *, by_vulkan: 
     """
     if any(isinstance(layer.attention, Compressed) for layer in layout.setup.model.layout.kinds):
         return buffer_of_compressed(layout, load)
-    hidden = None if layout.settings.ollama_new_engine else layout.setup.model.hidden_size
+    unknown = layout.settings.ollama_new_engine or layout.setup.model.model_type in _NOT_COUNTED
+    hidden = None if unknown else layout.setup.model.hidden_size
     points = None if hidden is None else _points(layout, stage, load, hidden, copies=not by_vulkan)
     if hidden is None or points is None:
         return None

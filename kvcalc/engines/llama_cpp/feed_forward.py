@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from kvcalc.engines.llama_cpp.layout import LlamaLayout
     from kvcalc.model.model import Model
 
-PARALLEL = frozenset({"cohere", "cohere2", "cohere2_moe", "falcon", "gpt_neox"})
-"""Attention and feed-forward block stand side by side, and are added to the residual stream at the end."""
+PARALLEL = {"cohere": 1, "cohere2": 1, "cohere2_moe": 1, "falcon": 1, "gpt_neox": 1, "plamo": 0}
+"""Attention and feed-forward block stand side by side, and are added to the residual stream at the end: vectors of
+hidden_size that are there with the block's own, by model_type."""
 _KEPT_BESIDE = {"cogvlm": -2, "cohere2": 1, "cohere2_moe": 1, "phi": 1}
 """Vectors of hidden_size more, or fewer, than other classes hold beside, by model_type."""
 _GEMMA3N = frozenset({"gemma3n", "gemma3n_text"})
@@ -90,7 +91,7 @@ def beside_attention(model: Model, hidden: int) -> int:
     """Numbers of f32 of a feed-forward block that was there before: copies of K and V lie behind it."""
     if model.model_type not in PARALLEL:
         return 0
-    return _widths(model) * (model.intermediate_size or 0) + hidden
+    return _widths(model) * (model.intermediate_size or 0) + PARALLEL[model.model_type] * hidden
 
 
 def _widths(model: Model) -> int:

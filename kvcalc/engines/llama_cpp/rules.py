@@ -116,7 +116,7 @@ RULES = (
         "lightning attention 3 x num_heads x tokens of a sequence; RWKV-6 14 and -7 19 x hidden_size, with states; of "
         "Mamba-2, gated delta rules, Kimi delta attention and lightning attention states of all slots, mostly twice, "
         "which counts from some 8 slots; CogVLM logits of every token",
-        "graphs of b11549 with the dims of 72 models (tests/live/write_llama_cpp_classes.py); when a state lies there "
+        "graphs of b11549 with the dims of 73 models (tests/live/write_llama_cpp_classes.py); when a state lies there "
         "twice is fitted",
     ),
     Rule(

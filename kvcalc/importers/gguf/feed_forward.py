@@ -32,9 +32,11 @@ CLASSES: Mapping[str, str] = MappingProxyType(
         "grok": "grok-1",
         "llama4": "llama4_text",
         "phi2": "phi",
+        "plamo": "plamo",
         "qwen3vl": "qwen3_vl_text",
         "qwen3vlmoe": "qwen3_vl_moe_text",
         "starcoder": "gpt_bigcode",
+        "t5": "t5",
     }
 )
 """By architecture, the model_type of its config.json, where engines choose by it what dims do not tell."""
