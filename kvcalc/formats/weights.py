@@ -62,6 +62,7 @@ _PACKED = "compressed-tensors, scheme W4A16: weight_packed and weight_scale, gro
 
 _BLOCKS = "DeepSeek-V3, inference/kernel.py: weight_scale_inv, one for 128 x 128 of a matrix"
 _BITSANDBYTES = "bitsandbytes, Linear4bit with blocks of 64, its scales not quantised in turn, as vLLM loads them"
+_DOUBLY = "bitsandbytes 0.50.2, functional.py, quantize_4bit with compress_statistics: absmax and nested_absmax"
 
 _WORDS = {"int16": 2, "int32": 4, "int64": 8, "uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8}
 
@@ -93,6 +94,14 @@ WEIGHT_FORMATS: Mapping[str, ElementFormat] = _by_name(
         ElementFormat("w4a16", 128, 66, "4-bit integer, a 16-bit scale per 128", _PACKED.format(128)),
         ElementFormat("w4a16_g32", 32, 18, "4-bit integer, a 16-bit scale per 32", _PACKED.format(32), group=32),
         ElementFormat("nf4", 64, 36, "4-bit normal float, an fp32 scale per 64", _BITSANDBYTES),
+        ElementFormat(
+            "nf4_double",
+            64 * 256,
+            64 * 256 // 2 + 256 + 4,
+            "4-bit normal float, an 8-bit scale per 64 and an fp32 scale per 256 of these",
+            _DOUBLY,
+            group=64,
+        ),
         *_plain(_WORDS, "words, in which quantised weights may be packed"),
         *_plain({"bool": 1}, "a byte that is true or false"),
         *_plain({"fp8_e8m0": 1}, "an exponent, which others share as their scale"),
@@ -113,6 +122,7 @@ WEIGHT_ALIASES: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("fp8_dynamic", "fp8_static", "w8a8_fp8"), "fp8"),
         **dict.fromkeys(("fp8_block128x128", "fp8_128x128"), "fp8_block"),
         **dict.fromkeys(("bnb", "bnb_4bit", "bitsandbytes"), "nf4"),
+        **dict.fromkeys(("nf4_double_quant", "bnb_double_quant"), "nf4_double"),
     }
 )
 """Other names of them, those of FORMATS among them."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import DATA, texts
 
-from kvcalc import KvcalcError, load_model
+from kvcalc import KvcalcError, estimate, load_model
 from kvcalc.catalogue import find_model
 from kvcalc.importers import import_config
 from kvcalc.importers.config_json.quantisation import Quantisation, quantisation_notes
@@ -58,6 +58,68 @@ DECIDED: dict[str, tuple[dict[str, Any], float, int]] = {
     "AWQ": (settings(quant_method="awq", bits=4), MATRICES * 66.5 / 128, 2),
     "AWQ of 64": (settings(quant_method="awq", bits=4, group_size=64), MATRICES * 34.5 / 64, 2),
     "bitsandbytes": (settings(load_in_4bit=True, quant_method="bitsandbytes"), MATRICES * 36 / 64, 2),
+    "bitsandbytes, scales quantised in turn": (
+        settings(quant_method="bitsandbytes", load_in_4bit=True, bnb_4bit_use_double_quant=True),
+        MATRICES * (1 / 2 + 1 / 64 + 4 / (64 * 256)),
+        2,
+    ),
+    "GPTQ of 8 in groups of 32": (settings(quant_method="gptq", bits=8, group_size=32), MATRICES * 35 / 32, 2),
+    "GPTQ of whole rows": (settings(quant_method="gptq", bits=4, group_size=-1), MATRICES / 2, 2),
+    "HQQ": (
+        settings(
+            quant_method="hqq",
+            quant_config={
+                "weight_quant_params": {"nbits": 4, "group_size": 64, "axis": 1},
+                "scale_quant_params": None,
+                "zero_quant_params": None,
+            },
+            skip_modules=["lm_head"],
+        ),
+        MATRICES * (1 / 2 + 4 / 64),
+        2,
+    ),
+    "HIGGS": (
+        settings(quant_method="higgs", bits=3, group_size=256, tune_metadata={"x": "y"}, modules_to_not_convert=None),
+        MATRICES * (3 / 8 + 2 / 256),
+        2,
+    ),
+    "Metal": (settings(quant_method="metal", bits=8, group_size=64), MATRICES * (1 + 4 / 64), 2),
+    "FP-Quant": (
+        settings(quant_method="fp_quant", forward_dtype="mxfp4", transform_init="hadamard", store_master_weights=False),
+        MATRICES * 17 / 32,
+        2,
+    ),
+    "torchao, of 4 bits": (
+        settings(quant_method="torchao", quant_type={"default": {"_type": "Int4WeightOnlyConfig", "_data": {}}}),
+        MATRICES * (1 / 2 + 4 / 128),
+        2,
+    ),
+    "torchao, of 4 bits in tiles": (
+        settings(
+            quant_method="torchao",
+            quant_type={
+                "default": {
+                    "_type": "Int4WeightOnlyConfig",
+                    "_data": {
+                        "group_size": 64,
+                        "int4_packing_format": {"_type": "Int4PackingFormat", "_data": "TILE_PACKED_TO_4D"},
+                    },
+                }
+            },
+        ),
+        MATRICES * (1 / 2 + 4 / 64),
+        2,
+    ),
+    "mxfp8": (settings(quant_method="mxfp8", ignored_layers=["lm_head"]), MATRICES * 33 / 32, 2),
+    "mxfp8 by compressed-tensors": (scheme("float", 8, strategy="group", group_size=32), MATRICES * 33 / 32, 2),
+    "ModelOpt, fp8 in blocks": (settings(quant_algo="FP8_PB_WO"), MATRICES * (1 + 4 / 128**2), 2),
+    "AutoRound, older": (
+        settings(
+            quant_method="intel/auto-round", bits=4, group_size=128, sym=True, backend="auto_round:gptq:exllamav2"
+        ),
+        MATRICES * 66.5 / 128,
+        2,
+    ),
     "ModelOpt": (settings(quant_algo="NVFP4", exclude_modules=["lm_head"]), MATRICES * 9 / 16, 2),
     "FP8-dynamic": (scheme("float", 8, strategy="channel"), MATRICES, 2),
     "w4a16 in groups of 32": (
@@ -188,10 +250,26 @@ QUANTISED: dict[str, tuple[dict[str, Any], str]] = {
         settings(quant_method="gptq", bits=4, modules_in_block_to_quantize=[["self_attn.q_proj"]]),
         "gptq",
     ),
-    "scales quantised in turn": (
-        settings(quant_method="bitsandbytes", load_in_4bit=True, bnb_4bit_use_double_quant=True),
+    "bitsandbytes, with the output head": (
+        settings(quant_method="bitsandbytes", load_in_4bit=True, llm_int8_skip_modules=["vision_tower"]),
         "bitsandbytes",
     ),
+    "HQQ of 3": (settings(quant_method="hqq", quant_config={"weight_quant_params": {"nbits": 3}}), "hqq"),
+    "HQQ, scales quantised in turn": (
+        settings(
+            quant_method="hqq",
+            quant_config={
+                "weight_quant_params": {"nbits": 4, "group_size": 64},
+                "scale_quant_params": {"nbits": 8, "group_size": 256},
+            },
+        ),
+        "hqq",
+    ),
+    "AutoRound, packed otherwise": (
+        settings(quant_method="intel/auto-round", bits=4, group_size=128, backend="auto_round:marlin"),
+        "intel/auto-round",
+    ),
+    "FP-Quant in training": (settings(quant_method="fp_quant", store_master_weights=True), "fp_quant"),
     "the output head not left": (scheme("float", 8, (), strategy="channel"), "compressed-tensors"),
     "half of the elements": (
         settings(**scheme("float", 8)["quantization_config"], sparsity_config={"format": "sparse-24-bitmask"}),
@@ -226,8 +304,11 @@ QUANTISED: dict[str, tuple[dict[str, Any], str]] = {
         settings(quant_method="fbgemm_fp8", modules_to_not_convert=["lm_head", "model.layers.0.mlp.up_proj"]),
         "fbgemm_fp8",
     ),
-    "torchao, of 4 bits": (
-        settings(quant_method="torchao", quant_type={"default": {"_type": "Int4WeightOnlyConfig"}}),
+    "torchao, of 4 bits in words": (
+        settings(
+            quant_method="torchao",
+            quant_type={"default": {"_type": "Int4WeightOnlyConfig", "_data": {"int4_packing_format": "plain_int32"}}},
+        ),
         "torchao",
     ),
     **{
@@ -277,8 +358,7 @@ def test_a_quantised_checkpoint_is_not_counted(case: str) -> None:
     found = imported(changes)
     assert found.model.parameters is None
     assert f"the checkpoint is quantised ({name})" in texts(found.notes)[0]
-    named = "nf4" if case == "scales quantised in turn" else "FORMAT"
-    assert f"--weights SIZE, or --parameters {PARAMETERS} --weight-dtype {named}" in texts(found.notes)[0]
+    assert f"--weights SIZE, or --parameters {PARAMETERS} --weight-dtype FORMAT" in texts(found.notes)[0]
 
 
 def test_mlx_leaves_matrices_whose_rows_its_groups_do_not_fill() -> None:
@@ -299,14 +379,44 @@ def test_the_note_names_what_is_quantised() -> None:
         assert named in told.text
 
 
+def test_rows_that_a_quantiser_fills_up_are_not_counted() -> None:
+    """torchao's tiles are 1,024 wide; scales of what computes in fp32 are wider than a group's 16 bits."""
+    int4 = settings(quant_method="torchao", quant_type={"default": {"_type": "Int4WeightOnlyConfig", "_data": {}}})
+    metal = settings(quant_method="metal", bits=4, group_size=64)
+    for changes, more in ((int4, {"intermediate_size": 11_008}), (metal, {"torch_dtype": "float32"})):
+        assert imported(changes).model.weights
+        assert not imported({**changes, **more}).model.weights
+
+
+def test_vllm_has_scales_of_bitsandbytes_in_fp32() -> None:
+    """Half a byte an element and 4 bytes per 64, whatever the checkpoint has; a rank's share of both."""
+    changes = settings(quant_method="bitsandbytes", load_in_4bit=True, bnb_4bit_use_double_quant=True)
+    model = imported({**changes, "max_position_embeddings": 8192}).model
+    for pp in (1, 2):
+        doubly = estimate(model, engine="vllm@0.19.0", tp=2, pp=pp).memory.per_rank.weights_bytes
+        once = estimate("llama-3-8b", weight_dtype="nf4", engine="vllm@0.19.0", tp=2, pp=pp).memory.per_rank
+        assert doubly == pytest.approx(once.weights_bytes, abs=4096)
+    assert estimate(model).memory.weights_bytes == sum(part.size for part in model.weights)
+
+
 def test_published_files_are_as_large_as_their_settings_say() -> None:
-    """randmaru/Mellum-4b-base-mlx-mxfp4, and the same in 4 bits, by its page; openai/gpt-oss-20b, by its index."""
+    """By pages or an index: randmaru/Mellum-4b-base-mlx-mxfp4, and in 4 bits; openai/gpt-oss-20b; with scales quantised
+    in turn Pot-l/mistral-7b-bnb-4bit-full-QA and unsloth/QwQ-32B-bnb-4bit.
+    """
     mellum = {"model_type": "llama", "hidden_size": 3072, "intermediate_size": 8256, "num_hidden_layers": 30}
     mellum |= {"num_attention_heads": 24, "vocab_size": 98_304, "torch_dtype": "bfloat16"}
     floats, integers = {"group_size": 32, "bits": 4, "mode": "mxfp4"}, {"group_size": 64, "bits": 4}
     for stated, published in ((floats, 2_135_555_369), (integers, 2_261_175_474)):
         model = import_config(json.dumps({**mellum, "quantization": stated}), "config.json", "m").model
         assert 0 < published - sum(part.size for part in model.weights) < 100_000  # the file's header
+    mistral = {**LLAMA, "model_type": "mistral", "vocab_size": 32_000, "sliding_window": None}
+    qwen = {**LLAMA, "model_type": "qwen2", "hidden_size": 5120, "intermediate_size": 27_648, "vocab_size": 152_064}
+    qwen |= {"num_hidden_layers": 64, "num_attention_heads": 40}
+    doubly = settings(quant_method="bitsandbytes", load_in_4bit=True, bnb_4bit_use_double_quant=True)
+    for stated, published, rounded in ((mistral, 4_125_687_000, 1000), (qwen, 19_210_000_000, 20_000_000)):
+        model = import_config(json.dumps({**stated, **doubly}), "config.json", "m").model
+        size = sum(part.size for part in model.weights)
+        assert -rounded < published - size < 600_000 + rounded  # headers, and tables of 16 and 256 levels a matrix
     oss = {"model_type": "gpt_oss", "hidden_size": 2880, "intermediate_size": 2880, "num_hidden_layers": 24}
     oss |= {"num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 64, "vocab_size": 201_088}
     oss |= {"num_local_experts": 32, "num_experts_per_tok": 4, "sliding_window": 128, "torch_dtype": "bfloat16"}

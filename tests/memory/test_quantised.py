@@ -49,6 +49,7 @@ def test_scales_of_channels_are_less_than_a_thousandth(model: str) -> None:
         ("gptq_int8", 128, 128 + 2 + 1),
         ("w4a16", 128, 64 + 2),
         ("nf4", 64, 32 + 4),
+        ("nf4-double-quant", 64 * 256, 64 * 256 // 2 + 256 + 4),
         ("mxfp4", 32, 16 + 1),
         ("nvfp4", 16, 8 + 1),
         ("mlx_4bit", 64, 32 + 2 + 2),

@@ -35,7 +35,7 @@ OF_EXPERTS = "mxfp4"
 """The method of gpt-oss's own files (gpt_oss_weights.py)."""
 
 MAX_BLOCK = 10**6
-_METHOD = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+_METHOD = re.compile(r"[A-Za-z0-9_./-]{1,40}")
 _METHODS, _BITS = ("quant_method", "quant_algo"), ("bits", "w_bit")
 _LOADED_IN = ("load_in_4bit", "load_in_8bit")
 _EIGHT_BITS = (8, "FP8", "fp8", "fp8_e4m3")
@@ -145,9 +145,7 @@ def quantisation_notes(
             format=stored,
         )
     elif unknown and asked.weights:
-        double = asked.settings.get("load_in_4bit") and asked.settings.get("bnb_4bit_use_double_quant")
-        as_loaded = "nf4" if double else "FORMAT"  # vLLM's loader brings scales back to fp32
-        all_in_one = "" if parameters is None else f", or --parameters {parameters} --weight-dtype {as_loaded} for all"
+        all_in_one = "" if parameters is None else f", or --parameters {parameters} --weight-dtype FORMAT for all"
         yield note(
             "quantised-checkpoint",
             f"the checkpoint is quantised ({asked.name}), and its config.json does not say what each tensor takes: "

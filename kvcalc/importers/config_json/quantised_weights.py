@@ -9,12 +9,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from kvcalc.importers.config_json.quantised_groups import GROUPED, head_stays
+from kvcalc.importers.config_json.quantised_whole import OF_ALL
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kvcalc.importers.config_json.quantisation import Quantisation
 
-_IGNORED = ("modules_to_not_convert", "ignore", "ignored_layers", "exclude", "exclude_modules", "llm_int8_skip_modules")
+_IGNORED = (
+    *("modules_to_not_convert", "ignore", "ignored_layers", "exclude", "exclude_modules"),
+    *("llm_int8_skip_modules", "skip_modules"),
+)
 """Keys that name modules which stay as they were."""
 
 _STAY = frozenset({"lm_head", "embed_tokens", "gate", "router", "e_score_correction_bias", "norm", "embed", "output"})
@@ -25,6 +31,8 @@ _TOWERS = re.compile(r"(^|[._])(vision|visual|audio|multi_modal_projector)([._]|
 
 _DECORATION = re.compile(r"^re:|[\\^$*]")
 _INTEGERS = {(4, 128): "int4", (4, 64): "int4_g64", (4, 32): "int4_g32", (8, 128): "int8_g128"}
+_INTEGERS |= {(8, 64): "q8_g64_s3", (8, 32): "q8_g32_s3", (8, -1): "int8", (4, -1): "q4_g2_s0"}
+"""Those of whole rows have a scale for each output, which is less than a thousandth and left out."""
 _BLOCK = [128, 128]
 _WHOLE_ROWS = {("float", 8): "fp8", ("int", 8): "int8"}
 """With a scale for each output, or one for all."""
@@ -34,10 +42,11 @@ _GROUPS: Mapping[tuple[Any, Any, Any], str] = {
     ("int", 4, 32): "w4a16_g32",
     ("float", 4, 16): "nvfp4",
     ("float", 4, 32): "mxfp4",
+    ("float", 8, 32): "mxfp8",
 }
 _STORED_AS_SAID = {
     *("float-quantized", "int-quantized", "naive-quantized", "pack-quantized"),
-    *("nvfp4-pack-quantized", "mxfp4-pack-quantized"),
+    *("nvfp4-pack-quantized", "mxfp4-pack-quantized", "mxfp8-quantized"),
 }
 """Formats of compressed-tensors in which every element is stored, in its bits: `dense` has them in the model's dtype,
 `marlin-24` half of them."""
@@ -49,6 +58,7 @@ _NOT_MODULES = {
     *("config_groups", "kv_cache_scheme", "sparsity_config", "producer", "transform_config"),
     *("exllama_config", "meta"),  # of a kernel; how GPTQModel came to its elements
     *("quant_type", "global_quant_config", "export", "algo_config"),
+    *("quant_config", "tune_metadata"),  # HQQ's one for all; what HIGGS found to be fastest
 }
 """Keys whose values are settings, but of no module."""
 
@@ -60,6 +70,7 @@ is not off, the matrices are not known. With them checkpoints have smaller scale
 few bits (lm_head), half of the elements (sparsity_config) or some modules alone (modules_in_block_to_quantize)."""
 
 _READ = frozenset({*_IGNORED, "bits", "w_bit", "bnb_4bit_use_double_quant", "module_name_preceding_first_block"})
+_READ |= {"transform_init"}
 """Such settings that are read, or change nothing that is stored."""
 
 _OF_ACTIVATIONS = ("act_", "activation_")
@@ -71,31 +82,16 @@ _OF_AUTO = {"w_bit", "desc_act"}
 _MLX_KEYS = {"bits", "group_size", "mode"}
 
 _PACKED_BY_AUTO_ROUND = {"auto_gptq", "auto_awq", "gptq", "awq"}
-_TORCHAO = {
-    "Int8WeightOnlyConfig": "int8",
-    "Int8DynamicActivationInt8WeightConfig": "int8",
-    "Float8WeightOnlyConfig": "fp8",
-    "Float8DynamicActivationFloat8WeightConfig": "fp8",
+_BACKENDS = re.compile(r"auto_?round:((gptq|awq)(:\w+)?|exllamav2)")
+"""What older files name instead of packing_format: auto_round:gptq:exllamav2."""
+_ALGORITHMS = {
+    **dict.fromkeys(("fp8", "fp8_per_channel_per_token"), "fp8"),
+    **dict.fromkeys(("nvfp4", "w4a16_nvfp4"), "nvfp4"),
+    "fp8_pb_wo": "fp8_block",
+    "mxfp8": "mxfp8",
 }
-_ONE_FOR_A_ROW = {
-    "PerRow",
-    "PerTensor",
-    "PlainLayout",
-    "Float8MMConfig",
-    "MappingType",
-    "KernelPreference",
-    "torch.dtype",
-}
-"""What such a configuration may have within it: groups and blocks have more scales, layouts and packings that are not
-plain store other elements."""
+"""ModelOpt's, by how weights are stored (vLLM 0.33.0, layers/quantization/modelopt.py, LINEAR_ALGOS)."""
 
-_QUARK = {
-    ("fp8_e4m3", "per_tensor", "None"): "fp8",
-    ("fp8_e4m3", "per_channel", "None"): "fp8",
-    ("int8", "per_tensor", "None"): "int8",
-    ("int8", "per_channel", "None"): "int8",
-    ("fp4", "per_group", "32"): "mxfp4",
-}
 _WITHOUT_ZEROS = {"int4": "w4a16", "int4_g32": "w4a16_g32"}
 """Marlin's own files have no zeros beside the scales."""
 _FORMATS_OF_GPTQ = {"gptq", "gptq_v2", "marlin", "None"}
@@ -164,13 +160,16 @@ def _of_integers(settings: Mapping[str, Any]) -> str | None:
 
 
 def _of_bitsandbytes(settings: Mapping[str, Any]) -> str | None:
-    if settings.get("load_in_4bit"):  # in which scales may be in 8 bits in turn
-        return None if settings.get("bnb_4bit_use_double_quant") else "nf4"
+    """Linear layers; unless modules are named, not the output head."""
+    if not head_stays(settings, "llm_int8_skip_modules"):
+        return None
+    if settings.get("load_in_4bit"):
+        return "nf4_double" if settings.get("bnb_4bit_use_double_quant") else "nf4"
     return "int8" if settings.get("load_in_8bit") else None
 
 
 def _of_modelopt(settings: Mapping[str, Any]) -> str | None:
-    return {"fp8": "fp8", "nvfp4": "nvfp4"}.get(str(settings.get("quant_algo")).lower())
+    return _ALGORITHMS.get(str(settings.get("quant_algo")).lower())
 
 
 def _of_groups(settings: Mapping[str, Any]) -> str | None:
@@ -193,8 +192,8 @@ def _of_scheme(weights: Mapping[str, Any]) -> str | None:
         return None
     if weights.get("strategy") == "block":
         return "fp8_block" if bits == ("float", 8) and weights.get("block_structure") == _BLOCK else None
-    if bits in _WHOLE_ROWS:
-        return _WHOLE_ROWS[bits] if group is None else None
+    if bits in _WHOLE_ROWS and group is None:
+        return _WHOLE_ROWS[bits]
     if bits == ("int", 4) and type(group) is int and not weights.get("symmetric", True):
         return _INTEGERS.get((4, group))
     return _GROUPS.get((*bits, group))
@@ -213,66 +212,21 @@ def _of_mlx(settings: Mapping[str, Any]) -> str | None:
 def _of_auto_round(settings: Mapping[str, Any]) -> str | None:
     """AutoRound packs as GPTQ or AWQ do: auto_round:auto_gptq, auto_round:auto_awq."""
     packed = str(settings.get("packing_format", "auto_round:auto_gptq")).removeprefix("auto_round:")
+    older = settings.get("backend")
     known = packed in _PACKED_BY_AUTO_ROUND and settings.get("data_type", "int") == "int"
+    known = known and (older is None or _BACKENDS.fullmatch(str(older)) is not None)
     return _of_integers(settings) if known and settings.keys() >= {"bits", "group_size"} else None
 
 
-def _of_torchao(settings: Mapping[str, Any]) -> str | None:
-    """One configuration for all linear layers; int8 and fp8 have a scale for each output."""
-    stated = settings.get("quant_type")
-    each = stated.get("default") if isinstance(stated, dict) and stated.keys() == {"default"} else None
-    if not isinstance(each, dict) or not _has_a_scale_a_row(each.get("_data")):
-        return None
-    found = _TORCHAO.get(str(each.get("_type")))
-    return None if found is None else _of_all(found, settings)
-
-
-def _has_a_scale_a_row(data: object) -> bool:
-    """Whether no setting within a configuration asks for groups or for another layout."""
-    if isinstance(data, list):
-        return all(map(_has_a_scale_a_row, data))
-    if not isinstance(data, dict):
-        return True
-    known = data.get("_type", "PerRow") in _ONE_FOR_A_ROW or data.get("_data") == "PLAIN"
-    return known and data.get("group_size") is None and all(map(_has_a_scale_a_row, data.values()))
-
-
-def _of_all(found: str, settings: Mapping[str, Any], **usual: object) -> str | None:
-    """A format of all linear layers but the output head, which transformers leaves where no module is named, or it.
-
-    Args:
-        found: the format.
-        settings: the file's.
-        usual: what those must be that are given.
-    """
-    left = settings.get("modules_to_not_convert")
-    head_stays = left is None or any("lm_head" in str(name) for name in _listed(left))
-    return found if head_stays and all(settings.get(key, value) == value for key, value in usual.items()) else None
-
-
-def _of_quark(settings: Mapping[str, Any]) -> str | None:
-    """Quark: one setting for all linear layers but those that are left out, the output head among them."""
-    whole = settings.get("global_quant_config")
-    weight = whole.get("weight") if isinstance(whole, dict) else None
-    if not isinstance(weight, dict) or "lm_head" not in _listed(settings.get("exclude")):
-        return None
-    if weight.get("dtype") == "fp4" and weight.get("scale_format", "e8m0") != "e8m0":
-        return None  # scales of more than a byte
-    return _QUARK.get((str(weight.get("dtype")), str(weight.get("qscheme")), str(weight.get("group_size"))))
-
-
 _METHODS: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = {
-    "fp8": _of_fp8,
     "awq": _of_integers,
     "gptq": _of_integers,
     "bitsandbytes": _of_bitsandbytes,
-    "modelopt": _of_modelopt,
-    "nvfp4": _of_modelopt,
+    **dict.fromkeys(("modelopt", *_ALGORITHMS), _of_modelopt),
+    "fp8": _of_fp8,
     "compressed-tensors": _of_groups,
-    "auto-round": _of_auto_round,
-    "torchao": _of_torchao,
-    "quark": _of_quark,
-    "fbgemm_fp8": lambda settings: _of_all("fp8", settings),
-    "eetq": lambda settings: _of_all("int8", settings, weights="int8"),
-    "bitnet": lambda settings: _of_all("bitnet", settings, quantization_mode="offline", use_rms_norm=False),
+    **dict.fromkeys(("auto-round", "intel/auto-round"), _of_auto_round),
+    **GROUPED,
+    **OF_ALL,
+    "mxfp8": lambda settings: "mxfp8" if settings.get("weight_block_size", [1, 32]) in (None, [1, 32]) else None,
 }

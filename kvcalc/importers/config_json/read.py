@@ -16,6 +16,7 @@ from kvcalc.importers.config_json.model_fields import model_fields
 from kvcalc.importers.config_json.other_formats import as_config
 from kvcalc.importers.config_json.parameters import count_parameters, ngram_parameters, stream_parameters
 from kvcalc.importers.config_json.quantisation import quantisation_of, scale_block
+from kvcalc.importers.config_json.quantised_groups import fills_rows
 from kvcalc.importers.config_json.quantised_weights import format_by_settings
 from kvcalc.importers.config_json.repeated_keys import SYNONYMS, repeated_keys
 from kvcalc.importers.config_json.rotary import refuse_odd, rotary_fields
@@ -167,6 +168,8 @@ def _by_settings(
     widths = (whole.hidden_size, whole.intermediate_size, whole.moe_intermediate_size)
     if is_of_mlx(element_format) and any((width or 0) % element_format.block_elems for width in widths):
         return None, ()  # MLX leaves a matrix as it is whose rows its groups do not fill
+    if not fills_rows(asked.settings.get("quant_method"), stored, whole.dtype, widths):
+        return None, ()
     parts = parts_in(whole, element_format) if apart is not None and apart.beside else None
     return (None, ()) if parts is None else (stored, parts)
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.engines.setup import Setup
     from kvcalc.formats.element import ElementFormat
-    from kvcalc.model.model import Model
+    from kvcalc.model.model import Model, WeightPart
     from kvcalc.model.stages import Stage
 
 ROTARY = "vllm/model_executor/layers/rotary_embedding/base.py, cos_sin_cache: one for all layers that rotate alike"
@@ -51,6 +51,7 @@ TOWERS_ON_FIRST_STAGE = (0, 33)
 """The first of the versions read whose later stages skip towers (models/interfaces.py, _mark_tower_model)."""
 
 KEYS_AS_VALUES = "vllm/model_executor/models/gemma4.py, Gemma4Attention: the keys' weights are loaded as values' too"
+SCALES = "vllm/model_executor/model_loader/bitsandbytes_loader.py, _dequantize_dq (0.19.0): absmax in fp32, one per 64"
 VOCABULARY = "vllm/model_executor/layers/vocab_parallel_embedding.py, DEFAULT_VOCAB_PADDING_SIZE"
 
 
@@ -61,6 +62,7 @@ def loaded_beyond(setup: Setup, version: tuple[int, ...], stage: Stage) -> Itera
     yield from _dequantised_latents(setup, stage)
     yield from _dequantised_index_keys(setup, version, stage)
     yield from _values_made_as_keys(setup, stage)
+    yield from _scales_in_fp32(setup, stage)
     yield from padding_of_experts(setup, version, stage)
     yield from padding_of_nvfp4_experts(setup, version, stage)
     yield from _padded_vocabulary(setup, stage)
@@ -152,10 +154,27 @@ def _values_made_as_keys(setup: Setup, stage: Stage) -> Iterator[Product]:
             yield Product("values' projections, as keys", (Factor("layers", count, "layer"), *factors), KEYS_AS_VALUES)
 
 
+def _scales_in_fp32(setup: Setup, stage: Stage) -> Iterator[Product]:
+    """Those of bitsandbytes that a checkpoint has quantised in turn, as they are on its ranks."""
+    doubly, once = (find_weight_format(name, "format") for name in ("nf4_double", "nf4"))
+    model, tp = setup.model, setup.deployment.tp
+    parameters = sum(part.parameters for part in _parts_of(setup) if part.format == doubly.name)
+    blocks = -(-parameters * len(stage.layers) // (model.num_layers * tp * doubly.block_elems))
+    if blocks:
+        more = once.block_bytes * doubly.block_elems // once.block_elems - doubly.block_bytes
+        blocks_held = Factor(f"blocks_of_{doubly.block_elems}", blocks, f"block of {doubly.block_elems} parameters")
+        yield Product("scales of nf4 in fp32", (blocks_held, Factor("bytes_more", more, "byte")), SCALES)
+
+
+def _parts_of(setup: Setup) -> tuple[WeightPart, ...]:
+    """The parts of its checkpoint, where they are listed or told apart."""
+    return setup.model.weights if setup.weight_format is None else parts_in(setup.model, setup.weight_format) or ()
+
+
 def _format_of_attention(setup: Setup) -> ElementFormat:
     """Of the projections to keys and values."""
     model = setup.model
-    parts = model.weights if setup.weight_format is None else parts_in(model, setup.weight_format) or ()
+    parts = _parts_of(setup)
     said = next((part.format for part in parts if part.projections), None)
     if said is None and setup.weight_format is not None:
         return setup.weight_format
