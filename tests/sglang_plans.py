@@ -14,16 +14,27 @@ from kvcalc.importers import import_config
 from kvcalc.memory import Ranks
 
 DATA = Path(__file__).parent / "data" / "sglang"
+BESIDE = {
+    *("enable_dp_attention", "dp_size", "speculative_algorithm", "speculative_num_steps", "speculative_eagle_topk"),
+    "speculative_num_draft_tokens",
+}
 OF_KVCALC = {"tp_size": "tp", "pp_size": "pp", "kv_cache_dtype": "cache_dtype"}
 
 
 def counted(version: str, card: str, record: dict[str, Any]) -> dict[str, Any]:
     """What kvcalc counts, by the names of what SGLang says; of states before they are capped."""
     model = import_config(json.dumps(record["config"]), "config.json", "drawn").model
-    options = {name: value for name, value in record["options"].items() if name not in OF_KVCALC}
+    options = {name: value for name, value in record["options"].items() if name not in {*OF_KVCALC, *BESIDE}}
     own = {OF_KVCALC[name]: value for name, value in record["options"].items() if name in OF_KVCALC}
     if "cache_dtype" in own:
         own["cache_dtype"] = own["cache_dtype"].removesuffix("_e4m3")
+    if record["options"].get("enable_dp_attention"):
+        dp = record["options"]["dp_size"]
+        own |= {"tp": own["tp"] // dp, "dp": dp, "dp_attention": True}
+    if steps := record["options"].get("speculative_num_steps"):
+        draft = record.get("draft")
+        named = {"draft_tokens": steps, "draft_weights": "1GB"} if draft else {"mtp": steps}
+        own |= {**named, "draft": import_config(json.dumps(draft), "config.json", "draft").model} if draft else named
     asked = kvcalc.make_scenario(
         model,
         engine=f"sglang@{version}",

@@ -145,6 +145,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "default-context": estimate("llama-3-8b"),
     "draft-unchanged": compare("llama-3-8b", draft="qwen3-0.6b"),
     "drafted-tokens": estimate("llama-3-70b", engine="vllm", draft="llama-3.1-8b"),
+    "draft-pool-beside": estimate("llama-3.1-8b", engine="sglang", draft="llama-3.2-1b"),
     "no-experts-to-move": estimate("llama-3-8b", engine="llama-cpp", engine_option={"n-cpu-moe": 8}),
     "cache-on-host": estimate("llama-3-8b", engine="llama-cpp", engine_option={"no-kv-offload": "1"}),
     "part-on-gpu": lambda: package.capacity("llama-3-70b", engine="llama-cpp", gpu="rtx4090", gpus=1).notes,

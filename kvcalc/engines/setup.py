@@ -28,6 +28,7 @@ class Setup(NamedTuple):
         weights_as: the model that the weights are of, where `model` is what it would keep with another mechanism.
         draft: what drafts tokens, on its share of the same ranks; None where nothing does.
         own_layers: of a draft, whether it is layers of the model's own file, with the model's embedding and head.
+        drafted: tokens that a draft drafts a step, where that is said.
         max_model_len: tokens of the longest request that it is to serve: the context asked for.
         cache_format_given: whether a format was asked for. Else an engine may have a default of its own.
         dtype_given: whether a format of computing was asked for.
@@ -48,5 +49,6 @@ class Setup(NamedTuple):
     weights_as: Model | None = None
     draft: Setup | None = None
     own_layers: bool = False
+    drafted: int | None = None
     weights_bytes: int | None = None
     lora: Lora | None = None

@@ -130,10 +130,11 @@ class Ranks:
         )
 
     def _setup_of_draft(self, deployment: Deployment) -> Setup | None:
-        if self._draft is None or self.scenario.drafting is None:
+        drafting = self.scenario.drafting
+        if self._draft is None or drafting is None:
             return None
         setup = self._draft._setup(self._of_draft(deployment))  # noqa: SLF001  # of the same class
-        return setup._replace(own_layers=self.scenario.drafting.own_layers)
+        return setup._replace(own_layers=drafting.own_layers, drafted=drafting.tokens)
 
     def _of_draft(self, deployment: Deployment) -> Deployment:
         """The ranks that share the draft.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 GIB = 2**30
 EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 256, "n_routed_experts": 8, "num_experts": 8}
@@ -38,6 +41,7 @@ class Case(NamedTuple):
     memory: int
     stage: int
     options: dict[str, Any]
+    draft: dict[str, Any] | None = None
 
 
 def _usual(draw: random.Random, architecture: str, **own: Any) -> dict[str, Any]:
@@ -157,6 +161,7 @@ def nemotron_h(draw: random.Random) -> dict[str, Any]:
 
 
 WITH_STATES = (qwen3_next, nemotron_h)
+WINDOWED = (gpt_oss, gemma4)
 KINDS = (llama, qwen3_moe, gemma3_text, gpt_oss, gemma4, mimo_v2_flash, deepseek_v3, glm_moe_dsa, *WITH_STATES)
 
 
@@ -177,6 +182,9 @@ def draw_case(draw: random.Random, number: int) -> Case:
         options["kv_cache_dtype"] = "fp8_e4m3"
     if draw.random() < 0.3 and "index_topk" not in config:
         options["page_size"] = draw.choice((1, 16, 64))
+    if draw.random() < 0.25 and options.get("pp_size", 1) == 1:
+        replicas = draw.choice((2, 4))
+        options |= {"tp_size": options["tp_size"] * replicas, "dp_size": replicas, "enable_dp_attention": True}
     for name, chance, values in (
         ("chunked_prefill_size", 0.3, (2048, 4096, 8192, 16_384)),
         ("swa_full_tokens_ratio", 0.3, (0.25, 0.5, 0.9)),
@@ -187,5 +195,38 @@ def draw_case(draw: random.Random, number: int) -> Case:
     ):
         if draw.random() < chance:
             options[name] = draw.choice(values)
-    stage = draw.randrange(options.get("pp_size", 1))
-    return Case(make.__name__, config, draw.randint(4 * GIB, 120 * GIB), stage, options)
+    stage, draft = draw.randrange(options.get("pp_size", 1)), None
+    if draw.random() < 0.4 and options.get("pp_size", 1) == 1 and make is not mimo_v2_flash:
+        draft = _draft(draw, make, config, options)
+    return Case(make.__name__, config, draw.randint(4 * GIB, 120 * GIB), stage, options, draft)
+
+
+OWN_LAYERS = {
+    deepseek_v3: "num_nextn_predict_layers",
+    glm_moe_dsa: "num_nextn_predict_layers",
+    qwen3_next: "mtp_num_hidden_layers",
+}
+
+
+def _draft(
+    draw: random.Random,
+    make: Callable[[random.Random], dict[str, Any]],
+    config: dict[str, Any],
+    options: dict[str, Any],
+) -> dict[str, Any] | None:
+    """What drafts a chain of tokens: layers of the model's own, or a model of one layer, of which this is the file."""
+    steps = draw.randint(1, 5)
+    options |= {"speculative_algorithm": "EAGLE3", "speculative_num_steps": steps, "speculative_eagle_topk": 1}
+    options["speculative_num_draft_tokens"] = steps + 1
+    if make in WINDOWED:
+        options.pop("disable_radix_cache", None)
+    if make in OWN_LAYERS:
+        options["speculative_algorithm"] = "NEXTN"
+        config[OWN_LAYERS[make]] = 1
+        return None
+    text = config.get("text_config", config)
+    same = {name: text[name] for name in ("hidden_size", "vocab_size", "max_position_embeddings")}
+    own = {"num_hidden_layers": draw.choice((1, 1, 2)), "torch_dtype": text.get("torch_dtype", "bfloat16")}
+    own |= {"num_attention_heads": 16, "num_key_value_heads": draw.choice((4, 8)), "head_dim": draw.choice((64, 128))}
+    rest = {"draft_vocab_size": 32_000, "intermediate_size": 2048}
+    return {"model_type": "llama", "architectures": ["LlamaForCausalLMEagle3"], **same, **own, **rest}

@@ -20,7 +20,7 @@ from sglang.srt.configs.model_config import AttentionArch, ModelConfig
 from sglang.srt.distributed.utils import get_pp_indices
 from sglang.srt.mem_cache import kv_cache_configurator
 from sglang.srt.model_executor.model_runner_components.layer_setup import resolve_layer_indices
-from sglang.srt.model_executor.model_runner_components.spec_aux_hidden_state import SpecAuxHiddenStateConfig
+from sglang.srt.model_executor.model_runner_components.spec_aux_hidden_state import resolve_spec_aux_hidden_state_config
 from sglang.srt.runtime_context import (
     SpawnRanks,
     get_exec,
@@ -28,6 +28,7 @@ from sglang.srt.runtime_context import (
     get_model,
     get_parallel,
     get_schedule,
+    get_spec,
     publish,
 )
 from sglang.srt.server_args import ServerArgs
@@ -39,15 +40,22 @@ WINDOWS_OF = {"GptOssForCausalLM": "gpt_oss", "Gemma4ForConditionalGeneration": 
 DTYPES = {"bfloat16": torch.bfloat16, "fp8_e4m3": torch.float8_e4m3fn, "fp8_e5m2": torch.float8_e5m2}
 
 
-def plan(config: dict[str, Any], memory: int, stage: int = 0, **given: Any) -> dict[str, Any]:
+def plan(
+    config: dict[str, Any], memory: int, stage: int = 0, draft: dict[str, Any] | None = None, **given: Any
+) -> dict[str, Any]:
     """What the server runs with, and its pools of so many bytes, on a rank of a pipeline stage."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "config.json").write_text(json.dumps(config), encoding="utf-8")
+        if draft is not None:
+            Path(folder, "draft").mkdir()
+            Path(folder, "draft", "config.json").write_text(json.dumps(draft), encoding="utf-8")
+            given["speculative_draft_model_path"] = str(Path(folder, "draft"))
         args = ServerArgs(model_path=folder, device="cuda", **given)
         get_parallel().clear_stamp()
-        publish(args, role="scheduler", ranks=SpawnRanks(world_rank=stage * args.tp_size, gpu_id=0, dp_rank=None))
+        replica = 0 if args.enable_dp_attention else None
+        publish(args, role="scheduler", ranks=SpawnRanks(world_rank=stage * args.tp_size, gpu_id=0, dp_rank=replica))
         model = ModelConfig.from_server_args(args)
-    configurator = _configurator(args, model, stage)
+        configurator = _configurator(args, model, stage)
     kv_cache_configurator.get_available_gpu_memory = lambda *_args, **_kwargs: memory / 2**30
     kv_cache_configurator.mm_runtime_reservation_gb = lambda **_kwargs: 0
     get_parallel().override_permanently(world_group=SimpleNamespace(cpu_group=None))
@@ -83,6 +91,10 @@ def _window(model: Any) -> int | None:
 def _configurator(args: Any, model: Any, stage: int) -> Any:
     start, end = get_pp_indices(model.num_hidden_layers, stage, args.pp_size)
     asked = get_model().kv_cache_dtype
+    drafts = SpeculativeAlgorithm.from_string(get_spec().speculative_algorithm)  # NEXTN has become EAGLE
+    beside = resolve_spec_aux_hidden_state_config(
+        server_args=args, model_config=model, spec_algorithm=drafts, is_draft_worker=False
+    )
     has = {
         "device": "cuda",
         "gpu_id": 0,
@@ -95,10 +107,10 @@ def _configurator(args: Any, model: Any, stage: int) -> Any:
         "model_dtype": model.dtype,
         "page_size": get_schedule().page_size,
         "sliding_window_size": _window(model) if model.is_hybrid_swa else None,
-        "spec_algorithm": SpeculativeAlgorithm.from_string(args.speculative_algorithm),
+        "spec_algorithm": drafts,
         "is_draft_worker": False,
         "post_capture_kv_active": False,
-        "spec_aux_config": SpecAuxHiddenStateConfig(),
+        "spec_aux_config": beside,
         "is_hybrid_swa": model.is_hybrid_swa,
         "is_hybrid_swa_compress": getattr(model, "is_hybrid_swa_compress", False),
         "use_mla_backend": model.attention_arch == AttentionArch.MLA,

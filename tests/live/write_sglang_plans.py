@@ -23,7 +23,7 @@ KEPT, SEED = 120, 16
 
 def ask(case: Case) -> dict[str, Any]:
     """A case with what SGLang says of it."""
-    says = sglang_planner.plan(case.config, case.memory, case.stage, **case.options)
+    says = sglang_planner.plan(case.config, case.memory, case.stage, case.draft, **case.options)
     return {**case._asdict(), "says": says}
 
 

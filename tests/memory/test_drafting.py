@@ -111,7 +111,9 @@ def test_sparse_latents_of_three_layers_that_draft_are_tensorrt_llms_45k_a_token
 
 def test_copies_that_sglang_frees_too_late_are_counted_when_it_sizes_its_pool() -> None:
     """https://github.com/sgl-project/sglang/issues/36452: 2 x 248,320 x 5,120 in bf16, about 5.08 GB."""
-    model = replace(kvcalc.load_model("qwen3-8b"), mtp_layers=1, vocab_size=248_320, hidden_size=5120)
+    model = replace(
+        kvcalc.load_model("qwen3-8b"), model_type="glm4_moe", mtp_layers=1, vocab_size=248_320, hidden_size=5120
+    )
     asked = kvcalc.make_scenario(
         model, mtp=1, draft_weights="1B", tp=1, engine="sglang", engine_option={"mem-fraction-static": "0.8"}
     )
@@ -135,6 +137,15 @@ def test_engines_keep_the_layers_that_draft_beside_the_others(engine: str, optio
     assert (found.memory.per_rank.weights_bytes or 0) > 11_610_068_224 // 8
 
 
+def test_a_server_of_sglang_that_drafts_runs_48_sequences_where_nobody_says() -> None:
+    """sglang/srt/arg_groups/speculative_hook.py: Max running requests is reset to 48 for speculative decoding."""
+    asked: dict[str, Any] = {"context": 1024, "engine": "sglang", "gpu": "h200", "draft": "llama-3.2-1b"}
+    found = kvcalc.capacity("llama-3.1-8b", **asked)
+    assert [each.data["at_once"] for each in found.notes if each.code == "sequences-that-wait"] == [48]
+    more = kvcalc.capacity("llama-3.1-8b", **asked, engine_option={"max-running-requests": "200"})
+    assert [each.data["at_once"] for each in more.notes if each.code == "sequences-that-wait"] == [200]
+
+
 def test_llama_cpp_has_a_context_for_a_draft_in_f16() -> None:
     options: dict[str, Any] = {"context": 8192, "engine": "llama-cpp", "gpu": "rtx4090", "cache_dtype": "q8_0"}
     plain = kvcalc.estimate("llama-3.1-8b", **options)
@@ -156,7 +167,10 @@ REFUSED = [
     ("llama-3-70b", {"draft": "llama-3.1-8b", "tp": 2, "draft_tp": 4}, "does not divide"),
     ("deepseek-v3", {"draft": "llama-3.1-8b", "cache_dtype": "c_kv=fp8"}, "^--draft: --cache-dtype"),
     ("minimax-m3", {"mtp": 1}, "--draft-weights"),
-    ("deepseek-v3", {"mtp": 1, "engine": "sglang", "tp": 8}, "mem-fraction-static"),
+    ("deepseek-v3", {"mtp": 1, "engine": "sglang", "tp": 4, "pp": 2}, "pipeline stages"),
+    ("exaone-4.5-33b", {"mtp": 1, "draft_weights": "1GB", "engine": "sglang"}, "its class"),
+    ("qwen3-next-80b-a3b", {"draft": "qwen3-8b", "engine": "sglang"}, "--draft-tokens N"),
+    ("gpt-oss-20b", {"draft": "mimo-v2-flash", "engine": "sglang"}, "pools of windows"),
 ]
 
 

@@ -78,5 +78,5 @@ class Sglang(Engine):
     def settle(self, setup: Setup) -> SettledSglang:
         version = parse_version(self.version or VERSIONS[-1])
         refuse_unserved(setup, version)
-        refuse_draft(setup, version, self.option("mem-fraction-static"))
+        refuse_draft(setup, version)
         return SettledSglang(setup, settings_of(self, setup))

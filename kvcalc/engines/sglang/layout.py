@@ -11,9 +11,10 @@ from kvcalc.engines.load import Alike, Load
 from kvcalc.engines.sglang.capped_windows import capped, holds_by_requests
 from kvcalc.engines.sglang.compressed import compresses
 from kvcalc.engines.sglang.compressed_pools import compressed_widths
-from kvcalc.engines.sglang.pools import Need, Pools, Widths
+from kvcalc.engines.sglang.pools import Copies, Need, Pools, Widths
 from kvcalc.engines.sglang.rows import SglangRows
 from kvcalc.engines.sglang.served import has_states, slots_of_a_sequence
+from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Compressed
 
 if TYPE_CHECKING:
@@ -71,8 +72,17 @@ class SglangLayout(SglangRows):
                 settings.version >= PADDING_SLOT_CHARGED,
                 settings.max_total_tokens,
                 settings.version < POOL_CONFIGURATOR,
+                self._copies,
             )
         return known
+
+    @property
+    def _copies(self) -> Copies | None:
+        """Of states, for tokens that are drafted; --speculative-eagle-topk is 1."""
+        draft, requests = self.setup.draft, self.settings.max_running_requests
+        if draft is None or draft.drafted is None or requests is None:
+            return None
+        return Copies(draft.drafted + 1, requests, self.slots_of_a_sequence)
 
     @property
     def _stated_slots(self) -> int | None:
@@ -103,6 +113,11 @@ class SglangLayout(SglangRows):
             window += extra.row if extra.window else 0
         hisparse = self.settings.hisparse
         if hisparse is None:
+            if self.setup.draft is not None and window and holds_by_requests(self.setup.model, self.settings):
+                raise KvcalcError(
+                    "--engine-option disable-radix-cache: kvcalc does not follow how sglang then sizes the pool of "
+                    "windows beside a draft; leave it out"
+                )
             return capped(Widths(full, window), self.setup.model, self.settings)
         unused = sum(extra.row for extra in self.extras(stage))  # indexers' keys: all layers have them
         beside = (hisparse.host_to_device_ratio - 1) * (self.index_row(stage) + unused)

@@ -40,6 +40,24 @@ class Widths(NamedTuple):
         return self.full + self.window - self.beside
 
 
+class Copies(NamedTuple):
+    """States of tokens that are drafted and not yet accepted: a copy for each of every sequence that runs.
+
+    Attributes:
+        tokens: that a step checks of a sequence: those drafted and one of the model's own.
+        requests: that run at the same time, at most.
+        slots: of states that one of these needs.
+    """
+
+    tokens: int
+    requests: int
+    slots: int
+
+    def of(self, slots: int) -> int:
+        """How many there are beside so many slots, without those of padding."""
+        return min(self.requests, slots // self.slots) * self.tokens
+
+
 class Need(NamedTuple):
     """What a load takes of the pools, or what they have."""
 
@@ -59,6 +77,7 @@ class Pools(NamedTuple):
         padding_slot_charged: whether the slot that states have for padding is taken from the budget.
         most_tokens: max-total-tokens.
         by_token: whether the budget is first divided into tokens of all layers alike, as before 0.5.11.
+        copies: of states, where tokens are drafted.
     """
 
     widths: Widths
@@ -69,6 +88,7 @@ class Pools(NamedTuple):
     padding_slot_charged: bool = True
     most_tokens: int | None = None
     by_token: bool = False
+    copies: Copies | None = None
 
     @property
     def cell(self) -> Fraction:
@@ -121,13 +141,44 @@ class Pools(NamedTuple):
         if self.by_token and self.widths.window:
             alike = self.widths.full + self.widths.window
             of_tokens = Fraction(ceil(of_tokens / alike) * alike)
-        padding = int(self.padding_slot_charged)
         if not self.widths.state:
             return ceil(of_tokens) + self.widths.fixed
         if self.slots is not None:
-            return ceil(of_tokens) + (max(self.slots, need.slots) + padding) * self.widths.state
-        states = (need.slots + padding) * self.widths.state * (1 + self.state_ratio) / self.state_ratio
-        return max(ceil(states), ceil(of_tokens * (1 + self.state_ratio)))
+            return ceil(of_tokens) + self.state_bytes(max(self.slots, need.slots))
+        each, padding = self._shared_slot
+        states = (need.slots * each + padding) * (1 + self.state_ratio) / self.state_ratio
+        return max(ceil(states), ceil(self._beside_states(of_tokens)))
+
+    @property
+    def _shared_slot(self) -> tuple[Fraction, int]:
+        """What a slot takes of the states' share with its part of copies, and what padding does."""
+        drafted, padding = self.copies, int(self.padding_slot_charged)
+        if drafted is None:
+            return Fraction(self.widths.state), padding * self.widths.state
+        each = self.widths.state * (1 + Fraction(drafted.tokens, drafted.slots))
+        return each, padding * self.widths.state * (1 + drafted.tokens)
+
+    def _beside_states(self, of_tokens: Fraction) -> Fraction:
+        """The budget that leaves so much for tokens, however many whole slots its share for states has.
+
+        Copies are there for no more requests than may run: with them there is more left than the share says.
+        """
+        by_share = of_tokens * (1 + self.state_ratio)
+        if self.copies is None:
+            return by_share
+        (each, padding), state = self._shared_slot, self.widths.state
+        beside = int(self.padding_slot_charged) * (1 + self.copies.tokens) * state
+        beside += self.copies.requests * self.copies.tokens * state
+        share = self.state_ratio / (1 + self.state_ratio)
+        return min(by_share, (of_tokens + beside - padding * state / each) / (1 - share * state / each))
+
+    def state_bytes(self, slots: int) -> int:
+        """Bytes of so many slots, with those of padding and with copies."""
+        padding = int(self.padding_slot_charged)
+        taken = slots + padding
+        if self.copies is not None:
+            taken += self.copies.of(slots) + padding * self.copies.tokens
+        return taken * self.widths.state
 
     def tokens_for(self, need: Need) -> int:
         """Tokens of the full pool, so that the pool of windows has enough too. Without a full pool, of the other."""
@@ -139,16 +190,14 @@ class Pools(NamedTuple):
 
     def _slots(self, memory: int) -> tuple[int, int]:
         """Slots of states, and the bytes that are left for tokens."""
-        state = self.widths.state
-        if not state:
+        if not self.widths.state:
             return 0, memory
-        padding = int(self.padding_slot_charged)
         if self.slots is not None:
             slots = self.slots
         else:
-            share = max(0, memory) * self.state_ratio / (1 + self.state_ratio)
-            slots = max(0, floor(share / state) - padding)
-        return slots, memory - (slots + padding) * state
+            share, (each, padding) = max(0, memory) * self.state_ratio / (1 + self.state_ratio), self._shared_slot
+            slots = max(0, floor((share - padding) / each))
+        return slots, memory - self.state_bytes(slots)
 
     def _window_tokens(self, tokens: int) -> int:
         if not self.widths.window:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.settled import Settled
 from kvcalc.engines.sglang.compressed import compresses
-from kvcalc.engines.sglang.drafting import row_of_draft
+from kvcalc.engines.sglang.drafting import DraftPool, pool_of_draft
 from kvcalc.engines.sglang.formats import kept_format
 from kvcalc.engines.sglang.shared import with_own_rows
 from kvcalc.errors import KvcalcError
@@ -112,8 +112,8 @@ class SglangRows(Settled):
         for place, layer in self._sharing.items():
             if place in places:
                 rows[self._in_windows(layer)] += self._row_of(layer)
-        if self.setup.model.num_layers - 1 in places and (drafting := row_of_draft(self.setup, self.cache_format)):
-            yield Extra("draft, pool of its own", drafting)
+        if self.draft_pool.priced:
+            yield Extra("draft, pool of its own", self.draft_pool.priced)
         for window, row in rows.items():
             if row:
                 yield Extra("rows of layers that share a cache", row, window)
@@ -121,6 +121,13 @@ class SglangRows(Settled):
             return
         if unused := sum(self._index_row for place in places if self._skips_index(place)):
             yield Extra("keys of indexers that are not used", unused)
+
+    @cached_property
+    def draft_pool(self) -> DraftPool:
+        """Of a token, in what drafts; a draft is priced as so many of the model's full layers."""
+        full = (layer for layer in self.setup.model.layout.kinds if self._grows_in(layer, window=False))
+        row = max(map(self._row_of, full), default=0) + self._index_row
+        return pool_of_draft(self.setup, self.settings.version, self.cache_format, row)
 
     def _skips_index(self, place: int) -> bool:
         kinds = [layer.attention for layer in self.setup.model.layout.layers[place]]

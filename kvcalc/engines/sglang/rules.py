@@ -25,8 +25,10 @@ RULES = (
     ),
     Rule(
         "what drafts (--draft, --mtp), since 0.5.14",
-        "a pool of as many tokens as the model's; a token is priced at the model's layers x (1 + layers of the draft / "
-        "layers of the model), while layers of the model's own still hold copies of embedding and output head",
+        "a pool of as many tokens as the model's; for each of its layers a token is priced as one of the model's full "
+        "layers, while layers of the model's own still hold copies of embedding and output head. Own layers of Qwen's "
+        "models have no price, and lie in what is left free; those of MiMo, Nemotron-H and Kimi-K2.5 have one since "
+        "0.5.20. max-running-requests is 48 where nobody says",
         f"{CONFIGURATOR}; sglang/srt/speculative/eagle_worker_v2.py, alloc_memory_pool",
     ),
     Rule(
@@ -83,6 +85,12 @@ RULES = (
         "memory of the states",
         "memory x mamba-full-memory-ratio / (1 + mamba-full-memory-ratio), in whole slots; a slot more for padding, of "
         "the same memory since 0.5.17",
+        f"{KV_CACHE}, _handle_max_mamba_cache",
+    ),
+    Rule(
+        "states of drafted tokens (--draft, --mtp)",
+        "(drafted tokens + 1) x requests, as many as may run and as slots of states allow, and the padding slot's; a "
+        "slot takes the states' share of memory with its part of these",
         f"{KV_CACHE}, _handle_max_mamba_cache",
     ),
     Rule(

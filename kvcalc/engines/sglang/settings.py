@@ -16,6 +16,7 @@ from kvcalc.engines.sglang.defaults import (
     mem_fraction_static,
     parse_version,
 )
+from kvcalc.engines.sglang.drafting import REQUESTS as DRAFTED_REQUESTS
 from kvcalc.engines.sglang.hisparse import HiSparse, check_hisparse
 from kvcalc.engines.sglang.model_types import tower_share
 from kvcalc.engines.sglang.served import (
@@ -55,7 +56,7 @@ class Settings(NamedTuple):
         mem_fraction_static: of the memory that is free before the weights are loaded.
         page_size: tokens.
         chunked_prefill_size: -1 where prompts are not cut.
-        max_running_requests: of one replica; None: up to 4096.
+        max_running_requests: of one replica; None: up to 4096, where nothing drafts.
         window_pool: whether layers with windows have a pool of their own.
         chunks_in_flight: of prompts that are computed while others are scheduled: one with pipeline stages.
         swa_ratio_given: whether swa_full_tokens_ratio was given.
@@ -134,6 +135,8 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
         given["swa-full-tokens-ratio"],
         any(name == "swa-full-tokens-ratio" for name, _ in engine.given),
     )
+    if setup.draft is not None and requests is None:
+        requests = DRAFTED_REQUESTS  # once the share of memory is chosen
     if compresses(setup.model):
         requests = REQUESTS if requests is None else requests
         ratio_given = ratio_given and (ratio != _USUAL_RATIO or version >= BY_REQUESTS)

@@ -10,7 +10,7 @@ from kvcalc.engines.rotary import rotary_tables
 from kvcalc.engines.sglang.budget import budget_notes, budget_of
 from kvcalc.engines.sglang.compressed import compresses
 from kvcalc.engines.sglang.compressed_pools import is_reserved
-from kvcalc.engines.sglang.drafting import copies_of_tables
+from kvcalc.engines.sglang.drafting import copies_of_tables, draft_notes
 from kvcalc.engines.sglang.hisparse_rows import hisparse_excess, hisparse_notes
 from kvcalc.engines.sglang.layout import SglangLayout
 from kvcalc.engines.sglang.model_types import type_notes
@@ -61,6 +61,9 @@ class SettledSglang(SglangLayout):
             spare = max(0, sizes.slots - load.sequences)
             yield Product("slots of states for equal prefixes", (Factor("slots", spare, "slot"), state), POOL)
             yield Product("padding slot of states", (Factor("slots", 1, "slot"), state), POOL)
+            if (drafted := pools.copies) is not None:
+                copies = drafted.of(sizes.slots) + (drafted.tokens if pools.padding_slot_charged else 0)
+                yield Product("states of drafted tokens", (Factor("copies", copies, "copy"), state), POOL)
 
     def _of_tokens(self, stage: Stage, load: Load, need: Need, sizes: Need) -> Iterator[Product]:
         for each in self.grown_rows(stage):
@@ -118,4 +121,5 @@ class SettledSglang(SglangLayout):
         yield from self.settings.notes(self.setup.gpu)
         if self.settings.hisparse is not None:
             yield from hisparse_notes(self, self.settings.hisparse, load)
+        yield from draft_notes(self.setup, self.draft_pool)
         yield from budget_notes(self.setup, self.settings)
