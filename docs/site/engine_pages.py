@@ -109,8 +109,8 @@ def _refused(engine: type[Engine]) -> Iterator[str]:
     }
     yield from ("", "Of the flags of a server (`--from-command`, `--from-log`):")
     for words, names in told.items():
-        flags = ", ".join(f"`--{name.replace('_', line.joins)}`" for name in sorted(names))
-        yield from ("", words, "", flags)
+        written = (name if name.isupper() else f"--{name.replace('_', line.joins)}" for name in names)
+        yield from ("", words, "", ", ".join(f"`{each}`" for each in sorted(written)))
 
 
 class Refusals:

@@ -72,6 +72,7 @@ def command_flags(
     flags: Mapping[str, str],
     switches: Container[str] = frozenset(),
     lists: Container[str] = frozenset(),
+    opposites: Sequence[str] = (),
 ) -> tuple[list[Flag], list[str]]:
     """The options of a command line, and the words that are none and no option's value.
 
@@ -81,6 +82,7 @@ def command_flags(
         flags: the names that short flags stand for.
         switches: names of options without a value, unless it is true or false.
         lists: names of options with several values, which are joined with commas.
+        opposites: beginnings of names, of which either is the other's opposite.
     """
     found, others, index = [], [], 0
     while index < len(words):
@@ -89,9 +91,9 @@ def command_flags(
             others.append(word)
             continue
         typed, equals, value = word.partition("=")
-        name = flags.get(typed) or (typed[2:].lower().replace("-", "_") if typed.startswith("--") else "")
-        positive = name.removeprefix("no_") if name.startswith("no_") and name not in wanted else ""
-        off = positive in wanted and bool(positive)
+        name = _long_name(typed, flags)
+        positive = "" if name in wanted else next((each for each in _turned_off(name, opposites) if each in wanted), "")
+        off = bool(positive)
         after = words[index] if index < len(words) else "--"
         if not equals:
             has_value = not after.startswith("-") or _is_number(after)
@@ -103,6 +105,24 @@ def command_flags(
             value, index = f"{value},{words[index]}", index + 1
         found.append(Flag(typed, positive, "False") if off else Flag(typed, name, value[:MAX_VALUE]))
     return found, others
+
+
+def _long_name(typed: str, flags: Mapping[str, str]) -> str:
+    """`-ac.backend` is a part of `-ac`."""
+    if typed.startswith("--"):
+        return flags.get(typed) or typed[2:].lower().replace("-", "_")
+    short, point, part = typed.partition(".")
+    name = flags.get(short, "")
+    return f"{name}{point}{part}" if name else ""
+
+
+def _turned_off(name: str, opposites: Sequence[str]) -> Iterator[str]:
+    """What an option may be the opposite of."""
+    if name.startswith("no_"):
+        yield name.removeprefix("no_")
+    for each in opposites:
+        if name.startswith(each):
+            yield from (other + name.removeprefix(each) for other in opposites if other != each)
 
 
 def plain_number(text: str, suffixes: Mapping[str, int]) -> str:

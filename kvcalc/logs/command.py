@@ -83,7 +83,7 @@ def read_command(text: str) -> Command:
     words = _words(text)
     start = start_of(words)
     line = COMMAND_LINES[start.engine]
-    flags, others = command_flags(start.arguments, _known(line), line.flags, line.switches, line.lists)
+    flags, others = command_flags(start.arguments, _known(line), line.flags, line.switches, line.lists, line.opposites)
     given = [*_from_environment(start.before, line), *flags]
     settings = dict(start.beside)
     unknown: dict[str, None] = {}
@@ -103,7 +103,7 @@ def read_command(text: str) -> Command:
         elif whole in line.parts:
             _refuse_parts(each, line.parts[whole], line)
             noted.setdefault(each.typed)
-        elif each.name in line.noted:
+        elif whole in line.noted:
             noted.setdefault(each.typed)
         elif each.name not in line.harmless and not HARMLESS.fullmatch(each.name or each.typed.lstrip("-").lower()):
             _refuse_misspelled(each, line)
@@ -115,6 +115,7 @@ def read_command(text: str) -> Command:
     settings = {
         option: value for option, value in settings.items() if value.lower() not in NOTHING or option in _SAYS_NONE
     }
+    _check_decided(given, settings, line)
     model = settings.pop("MODEL", None) or _of_repository(settings) or _positional(others, flags)
     version = told_version(start.engine, text, words, start.version, OPTION)
     told = _named(unknown), _named(noted)
@@ -122,7 +123,7 @@ def read_command(text: str) -> Command:
 
 
 def _known(line: CommandLine) -> frozenset[str]:
-    return frozenset({*line.settings, *line.refused, *line.parts, *line.noted, *line.switches})
+    return frozenset({*line.settings, *line.refused, *line.parts, *line.noted, *line.harmless, *line.switches})
 
 
 def _words(text: str) -> list[str]:
@@ -161,6 +162,17 @@ def _check(flag: Flag, option: str, value: str, line: CommandLine) -> None:
         raise KvcalcError(f"{OPTION}: {shown} is {told}, which a shell would replace; put its value there")
 
 
+def _check_decided(given: list[Flag], settings: Mapping[str, str], line: CommandLine) -> None:
+    """Refuses an option that decides the default of another where nobody gives that one."""
+    for each in given:
+        decided = line.decide.get(each.name)
+        if decided is not None and decided not in settings:
+            raise KvcalcError(
+                f"{OPTION}: {one_line(each.typed, MAX_SHOWN)} decides {decided} where nobody gives it, in a way that "
+                f"kvcalc does not follow for {line.engine}; give {decided} N"
+            )
+
+
 def _refuse_misspelled(flag: Flag, line: CommandLine) -> None:
     """Refuses what is nearly an option that decides memory: the server would refuse it, or take it for that one."""
     from difflib import get_close_matches  # only where there is such a flag
@@ -168,7 +180,8 @@ def _refuse_misspelled(flag: Flag, line: CommandLine) -> None:
     known = {name for name in (*line.settings, *line.refused) if line.settings.get(name, name)}
     begun = [name for name in known if len(flag.name) >= SHORTEST and name.startswith(flag.name)]
     near = begun or get_close_matches(flag.name, known, n=1, cutoff=ALIKE) if flag.name else []
-    short = [each for each in line.flags if not flag.name and flag.typed.startswith(each)]
+    dashed = f"-{flag.name.replace('_', '-')}"
+    short = [each for each in line.flags if each == dashed or (not flag.name and flag.typed.startswith(each))]
     if near or short:
         meant = short[-1] if short else f"--{near[0].replace('_', line.joins)}"
         raise KvcalcError(

@@ -552,6 +552,8 @@ def test_a_context_beyond_the_model_is_cut_as_ollama_cuts_it() -> None:
             "kvcalc follows flashinfer and triton",
         ),
         ("Qwen/Qwen3-8B -tp 2 --enable-expert-parallel", "has no experts, which vllm refuses"),
+        ("moonshotai/Kimi-K3 -tp 8 --kda-prefill-backend triton", "how many blocks vllm's states take"),
+        ("google/gemma-3-27b-it -tp 2 --kv-offloading-size 9 --kv-offloading-backend lmcache", "keep every token"),
         ("Qwen/Qwen3-8B -tp 2 --enable-hc-sp", "--enable-hc-sp changes memory"),
         ("Qwen/Qwen3-8B -tp 2 --enable-batch-sharded-sampling", "--enable-batch-sharded-sampling changes memory"),
     ],
@@ -559,6 +561,22 @@ def test_a_context_beyond_the_model_is_cut_as_ollama_cuts_it() -> None:
 def test_what_lays_caches_out_otherwise_is_refused(line: str, says: str) -> None:
     with pytest.raises(KvcalcError, match=says):
         capacity_from_command(f"vllm serve {line} --max-model-len 8192", gpu="h200")
+
+
+@pytest.mark.parametrize("version", ["0.19.0", "0.21.0"])
+def test_offloading_kept_every_token_before_0_22(version: str) -> None:
+    """vllm/config/vllm.py of 0.19.0, 0.21.0 and 0.22.0, where kv_transfer_config is not None."""
+    line = "vllm serve google/gemma-3-27b-it -tp 2 --max-model-len 8192 --kv-offloading-size 9"
+    with pytest.raises(KvcalcError, match="--engine-option disable-hybrid-kv-cache-manager=true, as vllm takes it"):
+        capacity_from_command(line, gpu="h200", engine=f"vllm@{version}")
+    assert capacity_from_command(line, gpu="h200", engine="vllm@0.22").blocks
+
+
+def test_a_layout_of_the_pool_is_refused_for_unlike_layers() -> None:
+    line = "VLLM_KV_CACHE_LAYOUT=HND vllm serve {} -tp 2 --max-model-len 8192"
+    with pytest.raises(KvcalcError, match="VLLM_KV_CACHE_LAYOUT decides"):
+        capacity_from_command(line.format("google/gemma-3-27b-it"), gpu="h200")
+    assert capacity_from_command(line.format("Qwen/Qwen3-8B"), gpu="h200").blocks
 
 
 def test_the_next_steps_of_these_refusals_work() -> None:

@@ -53,6 +53,8 @@ class CommandLine(NamedTuple):
         environment: options by the variable of the environment that sets them.
         fitted: the option whose value may be 'what fits', and the values, in lower case, that say so.
         added: options that may be given several times, whose values are read one after the other, with a comma.
+        decide: options that decide the default of another, which must then be given: its name among the settings.
+        opposites: two beginnings of names, of which either is the other's opposite.
     """
 
     engine: str
@@ -70,3 +72,5 @@ class CommandLine(NamedTuple):
     words: Mapping[str, frozenset[str]] = MappingProxyType({})
     joins: str = "-"
     added: frozenset[str] = frozenset()
+    decide: Mapping[str, str] = MappingProxyType({})
+    opposites: tuple[str, ...] = ()

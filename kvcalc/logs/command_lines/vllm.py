@@ -5,6 +5,15 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from kvcalc.logs.command_lines.base import NOTHING, OFF, ONE, CommandLine
+from kvcalc.logs.command_lines.vllm_options import (
+    HARMLESS_OPTIONS,
+    LISTS,
+    MAY_MATTER,
+    OPTIMIZATION_LEVELS,
+    REFUSED_VARIABLES,
+    SWITCHES,
+    VARIABLES,
+)
 from kvcalc.logs.vllm.settings import FLAGS, SETTINGS, SUFFIXES
 
 VLLM = CommandLine(
@@ -27,6 +36,8 @@ VLLM = CommandLine(
             "max_lora_rank": "--lora",
             "max_loras": "--max-loras",
             "lora_target_modules": "--lora-modules",
+            "kv_offloading_size": "offloading size",
+            "kv_offloading_backend": "offloading backend",
         }
     ),
     flags=MappingProxyType(
@@ -40,43 +51,20 @@ VLLM = CommandLine(
             "-dpa": "data_parallel_address",
             "-dpp": "data_parallel_rpc_port",
             "-dpb": "data_parallel_backend",
+            "-dpe": "data_parallel_external_lb",
+            "-dph": "data_parallel_hybrid_lb",
+            "-dpm": "data_parallel_multi_port_external_lb",
+            "-asc": "api_server_count",
+            "-O": "optimization_level",
+            **{f"-O{level[-1]}": level for level in sorted(OPTIMIZATION_LEVELS)},
+            "-dc": "diffusion_config",
             "-n": "nnodes",
             "-r": "node_rank",
             "-cc": "compilation_config",
             "-ac": "attention_config",
         }
     ),
-    switches=frozenset(
-        {
-            "enable_expert_parallel",
-            "enable_prefix_caching",
-            "disable_hybrid_kv_cache_manager",
-            "enforce_eager",
-            "trust_remote_code",
-            "enable_chunked_prefill",
-            "enable_auto_tool_choice",
-            "disable_log_requests",
-            "disable_log_stats",
-            "enable_log_requests",
-            "async_scheduling",
-            "enable_lora",
-            "calculate_kv_scales",
-            "disable_custom_all_reduce",
-            "language_model_only",
-            "skip_mm_profiling",
-            "headless",
-            "use_replayssm",
-            "enable_tower_connector_lora",
-            "mm_encoder_only",
-            "enable_mamba_shared_prefix_checkpoint",
-            "swa_bounded_replay",
-            "enable_sleep_mode",
-            "enable_elastic_ep",
-            "enable_prompt_embeds",
-            "enable_hc_sp",
-            "enable_batch_sharded_sampling",
-        }
-    ),
+    switches=SWITCHES,
     suffixes=SUFFIXES,
     refused=MappingProxyType(
         {
@@ -110,6 +98,14 @@ VLLM = CommandLine(
             "engram_config": NOTHING,
             "mm_encoder_only": OFF,
             "task": (*NOTHING, "generate"),
+            "convert": NOTHING,
+            "device": (*NOTHING, "cuda", "rocm"),
+            "ubatch_size": (*OFF, "1"),
+            "dcp_q_replicate": OFF,
+            "enable_moe_shared_loras": OFF,
+            "num_scheduler_steps": ONE,
+            "enable_prompt_adapter": OFF,
+            **REFUSED_VARIABLES,
         }
     ),
     parts=MappingProxyType(
@@ -155,14 +151,25 @@ VLLM = CommandLine(
             "max_num_scheduled_tokens",
             "cp_kv_cache_interleave_size",
             "dcp_kv_cache_interleave_size",
+            *MAY_MATTER,
+            *VARIABLES,
         }
     ),
+    harmless=HARMLESS_OPTIONS,
     environment=MappingProxyType(
-        {"VLLM_USE_V1": "use_v1", "VLLM_USE_FLASHINFER_SAMPLER": "use_flashinfer_sampler"},
+        {
+            "VLLM_USE_V1": "use_v1",
+            "VLLM_USE_FLASHINFER_SAMPLER": "use_flashinfer_sampler",
+            "VLLM_ATTENTION_BACKEND": "attention_backend",
+            "VLLM_DCP_Q_REPLICATE": "dcp_q_replicate",
+            **{name: name for name in (*REFUSED_VARIABLES, *VARIABLES)},
+        }
     ),
+    decide=MappingProxyType({"rope_scaling": "--context"}),
     fitted=(
         "--context",
         frozenset({"-1", "auto"}),
     ),  # human_readable_int_or_auto of vllm/engine/arg_utils.py from 0.14 on
-    lists=frozenset({"served_model_name", "lora_modules", "lora_target_modules", "cudagraph_capture_sizes"}),
+    lists=LISTS,
+    opposites=("enable_", "disable_"),
 )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.engines import ENGINES, version_number
 from kvcalc.engines.option_values import AUTO
 from kvcalc.errors import KvcalcError
+from kvcalc.logs.command_lines import OFF
 from kvcalc.logs.launchers import OPTION
-from kvcalc.mechanisms import MLA, Compressed
+from kvcalc.mechanisms import KDA, MLA, Compressed
 from kvcalc.verbs.log_check.vllm_settings import FOLLOWED
 
 if TYPE_CHECKING:
@@ -17,8 +19,14 @@ if TYPE_CHECKING:
     from kvcalc.logs.command import Command
     from kvcalc.model.model import Model
 
-_CHOOSE_BACKEND = ("--attention-backend", "--attention_backend", "--attention-config", "--attention_config", "-ac")
+_CHOOSE_BACKEND = (
+    *("--attention-backend", "--attention_backend", "--attention-config", "--attention_config", "-ac"),
+    "VLLM_ATTENTION_BACKEND",
+)
+_CHOOSE_KDA = ("--kda-", "--kda_")
+_LAYOUT = "VLLM_KV_CACHE_LAYOUT"
 _TRANSFER = ("--kv-transfer-config", "--kv_transfer_config")
+_GROUPS_OFFLOADED = (0, 22)
 _MANAGER = "disable-hybrid-kv-cache-manager"
 _BLOCK = "block-size"
 
@@ -40,7 +48,10 @@ def check_layouts(command: Command, model: Model, given: Mapping[str, Any]) -> N
     _check_experts(command, model)
     own = {*command.settings, *(given.get("engine_option") or {})}
     _check_backend(command, model, blocks_given=f"--{_BLOCK}" in own or _BLOCK in own or bool(given.get("block_size")))
-    _check_connector(command, model, manager_given=_MANAGER in own)
+    told = str(given.get("engine") or "").partition("@")[2] or command.version
+    version = version_number(told or ENGINES["vllm"].versions[-1]) or ()
+    _check_connector(command, model, version, manager_given=_MANAGER in own)
+    _check_kernels(command, model)
 
 
 def _check_values(command: Command) -> None:
@@ -86,13 +97,47 @@ def _check_backend(command: Command, model: Model, *, blocks_given: bool) -> Non
         )
 
 
-def _check_connector(command: Command, model: Model, *, manager_given: bool) -> None:
+def _check_kernels(command: Command, model: Model) -> None:
+    """Kernels that export states take a block more; a layout of the pool decides how unlike layers share a block.
+
+    vllm/models/kimi_k3/nvidia/kda.py, num_prefill_checkpoint_blocks; vllm/v1/attention/backends/utils.py,
+    resolve_kv_cache_layout.
+    """
+    chosen = next((each for each in command.noted if each.startswith(_CHOOSE_KDA)), None)
+    if chosen is not None and any(isinstance(layer.attention, KDA) for layer in model.layout.kinds):
+        raise KvcalcError(
+            f"{OPTION}: {chosen} decides how many blocks vllm's states take, and kvcalc follows the one that it takes "
+            "where nobody says; leave it out of the line"
+        )
+    if _LAYOUT in command.noted and len(model.layout.kinds) > 1:
+        raise KvcalcError(
+            f"{OPTION}: {_LAYOUT} decides how vllm lays unlike layers into blocks, and kvcalc follows the one that it "
+            "takes where nobody says; leave it out of the line"
+        )
+
+
+def _check_offloading(command: Command, version: tuple[int, ...]) -> None:
+    """--kv-offloading-size makes a connector: of vLLM's own, or LMCache's, which supports no groups up to 0.33."""
+    if command.settings.get("offloading size", "0").lower() in OFF:
+        return
+    if version >= _GROUPS_OFFLOADED and command.settings.get("offloading backend", "native") != "lmcache":
+        return
+    raise KvcalcError(
+        f"{OPTION}: --kv-offloading-size makes vllm keep every token of layers with windows, before 0.22 and with "
+        f"LMCache (SupportsHMA of vllm/distributed/kv_transfer); give --engine-option {_MANAGER}=true, as vllm takes it"
+    )
+
+
+def _check_connector(command: Command, model: Model, version: tuple[int, ...], *, manager_given: bool) -> None:
     """A connector decides whether layers with windows drop tokens: without SupportsHMA they keep every one.
 
-    vllm/config/vllm.py, need_disable_hybrid_kv_cache_manager: with any connector in 0.19, by its class in 0.29.
+    vllm/config/vllm.py, need_disable_hybrid_kv_cache_manager: with any connector up to 0.21, by its class from 0.22.
     """
     chosen = next((each for each in command.noted if each.startswith(_TRANSFER)), None)
-    if chosen is None or manager_given or all(layer.span is None for layer in model.layout.kinds):
+    if manager_given or all(layer.span is None for layer in model.layout.kinds):
+        return
+    if chosen is None:
+        _check_offloading(command, version)
         return
     raise KvcalcError(
         f"{OPTION}: {chosen} decides whether vllm's layers with windows keep every token (SupportsHMA of "
