@@ -94,6 +94,17 @@ NEMOTRON_SUPER_49B: dict[str, Any] = {
         for _ in range(count)
     ],
 }
+QWEN_72B: dict[str, Any] = {
+    "model_type": "qwen",
+    "vocab_size": 152_064,
+    "hidden_size": 8192,
+    "intermediate_size": 49_152,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+    "kv_channels": 128,
+    "no_bias": True,
+    "tie_word_embeddings": False,
+}
 MTP_LAYER = 3 * 4096 * 11_008 + 2 * 4096 * (4096 + 1024) + 4096 + 2 * 1024 + 2 * 4096  # a layer as the others
 MTP_LAYER += 2 * 4096 * 4096 + 3 * 4096  # and what joins it to them
 
@@ -101,6 +112,7 @@ PUBLISHED: dict[str, tuple[dict[str, Any], int]] = {
     "deepseek-ai/deepseek-moe-16b-base": (DEEPSEEK_MOE_16B, 16_375_728_128),
     "inclusionAI/Ling-1T": (LING_1T, 999_705_328_640 - 76 * 256),  # without routing biases, which are buffers
     "XiaomiMiMo/MiMo-7B-Base": (MIMO_7B, 7_833_409_536 - MTP_LAYER),
+    "Qwen/Qwen-72B-Chat": (QWEN_72B, 72_287_920_128),
     "nvidia/Llama-3_3-Nemotron-Super-49B-v1": (NEMOTRON_SUPER_49B, 49_867_145_216),
 }
 """Shapes as their config.json have them, and the Hub's totals."""

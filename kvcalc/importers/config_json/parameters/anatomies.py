@@ -62,6 +62,7 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
         **dict.fromkeys(("mistral", "mixtral", "ministral", "ministral3", "phi3", "jamba", "baichuan"), _PLAIN),
         "internlm2": Anatomy(only_if=(("bias", (False,)),)),
         **dict.fromkeys(("qwen2", "qwen2_vl_text", "qwen2_5_vl_text", "qwen2_5_omni_text", "mimo"), _QWEN2),
+        "qwen": _QWEN2._replace(only_if=(("no_bias", (True,)),)),
         "qwen2_moe": Anatomy(qkv_bias=Flag("qkv_bias", default=True), shared_gate=True),
         **dict.fromkeys(("qwen3", "qwen3_moe", "qwen3_vl_text", "qwen3_vl_moe_text", "qwen3_omni_moe_text"), _NORMED),
         "mellum": _NORMED,
