@@ -58,5 +58,5 @@ def test_what_llama_cpp_keeps_is_as_its_logs_print_it(monkeypatch: pytest.Monkey
     assert weights
     assert not [each.log["id"] for each in weights if abs(each.error) > 0.0005]
     later = [each for each in figures if each.part == "compute" and "first" in each.log]
-    assert len(later) == 42
+    assert len(later) == 46
     assert [each.log["id"] for each in later if abs(each.error) > 0.1] == [OLDER_THAN_ANY_KNOWN]

@@ -104,6 +104,29 @@ def test_a_matrix_of_the_host_is_copied_to_the_card(name: str, option: str, valu
     assert 0 <= 100 * found.term.bytes / MIB / hundredths - 1 < 0.04
 
 
+CARDS = [
+    ("minimax-m2", "b8929", 4, 30000, "512", (202, 396)),
+    ("qwen3.5-122b-a10b", "b8929", 1, 32768, "1586", (452.31, 1558.12)),
+]
+"""Compute buffers of a card in the middle and of the last of four, where experts of each are with the host, as logs
+printed them: stored files 43121383699 (MiniMax-M2.1 on RTX 3090, slots that share cells) and 51910220944."""
+
+
+@pytest.mark.parametrize(("model", "build", "slots", "context", "ubatch", "printed"), CARDS)
+def test_the_first_card_alone_multiplies_by_what_the_host_has(
+    model: str, build: str, slots: int, context: int, ubatch: str, printed: tuple[float, float]
+) -> None:
+    own = {"ubatch-size": ubatch, "n-cpu-moe": "40", "kv-unified": "1", "tensor-split": "1,1,1,1"}
+    asked = kvcalc.make_scenario(
+        model, engine=f"llama-cpp@{build}", engine_option=own, batch=slots, context=context, weight_dtype="q4_k_m"
+    )
+    layout = Ranks(asked).settled(kvcalc.Deployment(pp=4))
+    sizes = [layout.temporary(stage, Load(slots, context)) for stage in layout.stages]
+    first, *_, middle, last = [0 if each is None else each.term.bytes / MIB for each in sizes]
+    assert (middle, last) == pytest.approx(printed, rel=0.05)
+    assert first > 2 * middle
+
+
 NEMOTRON = [
     ("nvidia-nemotron-3-super-120b-a12b-bf16", "0", 512, 1, 195.51),
     ("nvidia-nemotron-3-super-120b-a12b-bf16", "88", 512, 4, 5575.50),
@@ -126,6 +149,18 @@ def test_experts_of_a_latent_space_are_as_narrow_as_it(
     given = {"n-cpu-moe": experts, "ubatch-size": str(ubatch)}
     found = compute_buffer(name, given, slots)
     assert abs(found / MIB / printed - 1) < 0.003
+
+
+def test_the_heaviest_format_of_a_file_is_that_of_the_copy() -> None:
+    """ffn_down of the first layers is in Q6_K of a Q4_K_M (src/llama-quant.cpp, llama_tensor_get_type)."""
+    model, experts = "qwen3-30b-a3b", {"n-cpu-moe": "48"}
+    sizes = [
+        kvcalc.estimate(
+            model, engine="llama-cpp", gpu="h200", pp=1, engine_option=own, weight_dtype="q4_k_m"
+        ).memory.per_rank.temporary_bytes
+        for own in ({}, experts)
+    ]
+    assert sizes[1] - sizes[0] == 128 * 2048 * 768 // 256 * 210
 
 
 def test_no_matrix_is_copied_for_fewer_than_32_tokens() -> None:

@@ -16,7 +16,7 @@ b9459 logits are held for every token:
             4 x (vocab_size + hidden_size), for each token of a micro-batch
 
 Several cards that work on micro-batches in turn have copies of what they are given (in_turn.py). By
-weights in host memory the card multiplies with a copy that lies here: the largest matrix is added whole, which is
+weights in host memory the first card multiplies with a copy that lies here: the largest matrix is added whole, which is
 up to 4 % more than was reserved in the graphs tried with micro-batches of 512. The attention of layers that the host
 keeps runs on the card too, on a copy of the cells of one of them: 424.00 MiB of Llama-3-8B in f32 at 32,768 tokens, of
 which 128 are K and V. What of all that lies there at the same time differs: 248.01 MiB were printed where 224 are
@@ -93,8 +93,8 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load, *, by_vulkan: 
     each, inputs, rules = layout.mask_bytes, 0, layout.rules
     nothing = Point("no layer", 0)
     point = max(points, key=lambda one: 4 * tokens * one.floats + one.bytes_beside, default=nothing)
-    uploaded, others = largest_on_host(layout, tokens), 0
-    copied = attention_of_host(layout, load, hidden)
+    uploaded, others = largest_on_host(layout, stage, tokens), 0
+    copied = None if stage.number else attention_of_host(layout, load, hidden)
     if layout.works_in_turn:
         each, inputs = masks_in_turn(layout, stage), rules.inputs[stage.number > 0] * hidden
         point, copied = most_in_turn(layout, stage, point, tokens, hidden), None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.llama_cpp.latent_experts import all_widths, width_of_inputs
+from kvcalc.formats.file_types import shown
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import MLA
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from kvcalc.engines.llama_cpp.layout import LlamaLayout
     from kvcalc.engines.setup import Setup
     from kvcalc.formats.element import ElementFormat
+    from kvcalc.model.stages import Stage
 
 LEAST_COPIED_FOR = 32
 """Tokens of a micro-batch from which on matrices are copied (ggml/src/ggml-cuda/ggml-cuda.cu).
@@ -20,17 +22,24 @@ With -b 16 a model whose experts are with the host has a compute buffer of 42 Mi
 """
 
 
-def largest_on_host(layout: LlamaLayout, tokens: int) -> int:
-    """Bytes of the largest matrix of layers that the host keeps: ggml copies it to the card for a micro-batch.
+_HEAVIEST = {"q2_k": "q3_k", "q3_k_m": "q5_k", "q3_k_l": "q5_k", "q4_k_s": "q5_k", "q4_k_m": "q6_k", "q5_k_m": "q6_k"}
+"""What ffn_down is stored in of the first layers, by file type (src/llama-quant.cpp, llama_tensor_get_type)."""
 
-    ggml/src/ggml-backend.cpp, ggml_backend_sched_backend_id_from_cur, with op_offload; micro-batches of 32 tokens and
-    more (ggml/src/ggml-cuda/ggml-cuda.cu, ggml_backend_cuda_device_offload_op). 0 where nothing stays there, or the
-    model's dims are not known.
+
+def largest_on_host(layout: LlamaLayout, stage: Stage, tokens: int) -> int:
+    """Bytes of the largest matrix of layers that the host keeps: ggml copies it to the first card for a micro-batch.
+
+    The first that can compute it, whichever card the layer is on: ggml/src/ggml-backend.cpp,
+    ggml_backend_sched_backend_id_from_cur, with op_offload; micro-batches of 32 tokens and more
+    (ggml/src/ggml-cuda/ggml-cuda.cu, ggml_backend_cuda_device_offload_op). In graphs of b11549 with experts of two
+    layers of eight on the host 4,712 MiB on the first of four cards, and 93.51 on the next; 1,302 and 202 MiB were
+    printed of MiniMax-M2.1 on four RTX 3090 (stored file 43121383699). 0 where nothing stays there, or the model's dims
+    are not known.
     """
     setup, placement = layout.setup, layout.placement
     model, hidden = setup.model, setup.model.hidden_size or 0
     found = 0
-    if tokens < LEAST_COPIED_FOR:
+    if tokens < LEAST_COPIED_FOR or stage.number:
         return found
     if placement.first_layer:
         dense = not model.is_mixture_of_experts or model.first_with_experts > 0
@@ -58,7 +67,7 @@ def _query_width(attention: object) -> int:
 
 
 def _bytes(setup: Setup, parameters: int, split: str, place: str = "layers") -> int:
-    """Of so many parameters of a layer, or of its experts: as asked for, else as the layers of the file have them.
+    """Of a matrix of so many parameters, in the heaviest format of those asked for, or of the file's layers.
 
     Where all weights are given as a size, their share of it.
     """
@@ -66,10 +75,13 @@ def _bytes(setup: Setup, parameters: int, split: str, place: str = "layers") -> 
         return -(-setup.weights_bytes * parameters // setup.model.parameters)
     listed = [part for part in setup.model.weights if part.place == place and part.split == split]
     if setup.weight_format is None and listed:
-        held = sum(_size(find_weight_format(part.format, "format"), part.parameters) for part in listed)
-        return -(-held * parameters // sum(part.parameters for part in listed))
+        most = max(part.parameters for part in listed)
+        whole = {part.format for part in listed if part.parameters >= min(parameters, most)}
+        return max(_size(find_weight_format(each, "format"), parameters) for each in whole)
     own = setup.model.weight_dtype or setup.model.dtype or "bf16"
-    return _size(setup.weight_format or find_weight_format(own, "weight_dtype"), parameters)
+    stored = setup.weight_format or find_weight_format(own, "weight_dtype")
+    heaviest = _HEAVIEST.get(shown(stored)) if place == "layers" else None
+    return _size(stored if heaviest is None else find_weight_format(heaviest, "weight_dtype"), parameters)
 
 
 def _size(element_format: ElementFormat, parameters: int) -> int:

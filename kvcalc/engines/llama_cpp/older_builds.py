@@ -45,8 +45,9 @@ def place_in_older_build(
     tokens = layout.step_tokens(load)
     kinds = stage.kinds or layout.setup.model.layout.kinds  # of layers of the host where none is on the card
     growing = [layer for layer in kinds if grows(layer)]
-    found = [Older(points[0], each, largest_on_host(layout, tokens), with_layers=True)]
-    if growing and layout.flash_attention and layout.rules.masks_in_f32:
+    found = [Older(points[0], each, largest_on_host(layout, stage, tokens), with_layers=True)]
+    first = stage.number == 0  # the others are given masks in f16
+    if growing and layout.flash_attention and layout.rules.masks_in_f32 and first:
         of_host = 0 if copied is None else copied.bytes_beside
         given = Point("what the first attention is given", _given(layout, growing[0], hidden), of_host)
         found.append(Older(given, each + 4, 0))

@@ -98,7 +98,8 @@ RULES = (
     ),
     Rule(
         "experts on the host",
-        "those of the first n-cpu-moe layers; the largest matrix of the host has a copy in the compute buffer",
+        "those of the first n-cpu-moe layers; the largest matrix of the host has a copy in the compute buffer of the "
+        "first card",
         "common/arg.cpp; ggml/src/ggml-backend.cpp, op_offload",
     ),
     Rule(
