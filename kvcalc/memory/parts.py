@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
 
 T = TypeVar("T")
+POSITIONS = "learned positions"
 
 
 class Part(NamedTuple):
@@ -122,9 +123,9 @@ def whole_parts(weighed: Weighed) -> tuple[Part, ...] | None:
             "tell how many parameters those have; --weights SIZE gives all of them"
         )
     towers = 0 if weighed.towers_in == "the file" else model.tower_parameters or 0
-    ngrams = model.ngram_parameters or 0
-    text = _of_one_format(weighed, "parameters", model.parameters - towers - ngrams)
-    parts = (text, *_towers(weighed, towers), *_tables_of_ngrams(weighed, ngrams))
+    ngrams, positions = model.ngram_parameters or 0, model.position_parameters or 0
+    text = _of_one_format(weighed, "parameters", model.parameters - towers - ngrams - positions)
+    parts = (text, _positions(weighed), *_towers(weighed, towers), *_tables_of_ngrams(weighed, ngrams))
     return tuple(part for part in parts if part.parameters)
 
 
@@ -192,10 +193,11 @@ def placed_parts(weighed: Weighed) -> tuple[Part, ...] | None:
     parts = (
         _of_one_format(weighed, "embedding", apart.table, place="embedding", is_table=True),
         *_tables_of_ngrams(weighed, apart.ngrams),
+        _positions(weighed),
         *_towers(weighed, apart.towers),
         _of_one_format(weighed, "output head", apart.head, place="head"),
         _of_one_format(weighed, "routed experts", apart.experts, place="layers", split="ep"),
-        _of_one_format(weighed, "layers", apart.of_layers, place="layers"),
+        _of_one_format(weighed, "layers", apart.of_layers - (weighed.model.position_parameters or 0), place="layers"),
     )
     return tuple(part for part in parts if part.parameters)
 
@@ -251,6 +253,12 @@ def _of_list(parts: tuple[WeightPart, ...]) -> Iterator[Part]:
 
 def _tables_of_ngrams(weighed: Weighed, parameters: int) -> tuple[Part, ...]:
     return (_of_one_format(weighed, NGRAMS, parameters, place="embedding")._replace(ngrams=True),)
+
+
+def _positions(weighed: Weighed) -> Part:
+    """Learned positions: a row for each token is looked up, and ranks do not divide them (nn.Embedding in vLLM)."""
+    count = weighed.model.position_parameters or 0
+    return _of_one_format(weighed, POSITIONS, count, place="embedding")._replace(heads=1)
 
 
 def _of_one_format(

@@ -92,6 +92,8 @@ class Model(Noun):
         tower_parameters: of those, what belongs to towers for images or sound, which text does not use.
         ngram_parameters: of those, tables of n-grams beside the embedding, of which a token looks up a few rows; where
             `weights` lists parts, it says which.
+        position_parameters: of those, a table of learned positions, of which every rank of the first stage has a copy;
+            likewise.
         stream_parameters: of those, what mixes residual streams (hyper-connections), of which every rank has a copy;
             likewise.
         weight_dtype: of its weights, as --weight-dtype takes it: of a name that llama.cpp has for a block and for a
@@ -139,6 +141,7 @@ class Model(Noun):
     parameters: Parameters | None = None
     tower_parameters: Annotated[int, Limits(ge=0, le=MAX_PARAMETERS)] | None = None
     ngram_parameters: Parameters | None = None
+    position_parameters: Parameters | None = None
     stream_parameters: Parameters | None = None
     active_parameters: Parameters | None = None
     weight_dtype: str | None = None
@@ -152,7 +155,7 @@ class Model(Noun):
             raise ValueError("layers: must not be empty")
         if self.parameters is not None and self.parameters <= self.parameters_beside_text:
             raise ValueError(
-                f"parameters: {self.parameters:,} are no more than its towers and tables of n-grams have, which are "
+                f"parameters: {self.parameters:,} are no more than its towers and tables have, which are "
                 f"among them: {self.parameters_beside_text:,}"
             )
         if self.num_layers > MAX_LAYERS:
@@ -167,8 +170,8 @@ class Model(Noun):
 
     @property
     def parameters_beside_text(self) -> int:
-        """Of towers and of tables of n-grams, as far as they are known."""
-        return (self.tower_parameters or 0) + (self.ngram_parameters or 0)
+        """Of towers, of tables of n-grams and of learned positions, as far as they are known."""
+        return (self.tower_parameters or 0) + (self.ngram_parameters or 0) + (self.position_parameters or 0)
 
     @cached_property
     def num_layers(self) -> int:

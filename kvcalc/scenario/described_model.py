@@ -88,7 +88,7 @@ def _completed(model: Model, dtype: str | None, parameters: int | None) -> Model
             )
         if parameters <= model.parameters_beside_text:
             raise KvcalcError(
-                f"--parameters: {parameters:,} are no more than the model's towers and tables of n-grams have, which "
+                f"--parameters: {parameters:,} are no more than the model's towers and tables have, which "
                 f"are among them: {model.parameters_beside_text:,}"
             )
         model = replace(model, parameters=parameters)

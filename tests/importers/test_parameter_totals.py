@@ -128,6 +128,14 @@ def test_a_total_is_the_hub_s(hub_id: str) -> None:
     assert imported(values).parameters == total
 
 
+@pytest.mark.parametrize(("hub_id", "rows"), [("facebook/opt-13b", 2050), ("bigcode/starcoder", 8192)])
+def test_learned_positions_are_told(hub_id: str, rows: int) -> None:
+    """OPT's table has two rows more (transformers, OPTLearnedPositionalEmbedding)."""
+    values = CONFIGS[hub_id]
+    hidden = values.get("hidden_size") or values["n_embd"]
+    assert imported(values).position_parameters == rows * hidden
+
+
 @pytest.mark.parametrize("hub_id", WRAPPED)
 def test_a_text_model_by_itself_is_the_whole_without_towers(hub_id: str) -> None:
     assert imported(WRAPPED[hub_id]).parameters == TEXT_ALONE[hub_id] - OF_SHARED_CACHES.get(hub_id, 0)

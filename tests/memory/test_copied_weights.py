@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 WHOLE = re.compile(
     r"\.(q_a_proj|kv_a_proj_with_mqa|fc[12]_latent_proj|indexer\.wq_b|indexer\.wk|indexer\.weights_proj)\.|"
+    r"\.(embed_positions|wpe)\.weight$|"
     r"\.(mlp\.gate|mixer\.gate|\w+\.router(\.layer)?|mlp\.gate\.wg|feed_forward\.gate)\.(weight|bias)$"
 )
 SMALL = re.compile(r"norm|layernorm|\.o_proj\.bias")
@@ -127,6 +128,7 @@ def rank_bytes(model: kvcalc.Model, **options: Any) -> int:
     ("name", "tp"),
     [
         ("gemma-2b", 8),
+        ("opt-13b", 8),
         ("llama-3-8b", 32),
         ("qwen3-235b-a22b", 8),
         ("deepseek-v2-lite", 8),
@@ -225,6 +227,19 @@ def test_pipeline_stages_share_what_ranks_copy() -> None:
 
     assert memory.per_rank.weights_bytes == 320 // 4 + (6000 - 1536) * 2 // 3 // 4 + 768 * 2 // 3
     assert memory.weights_bytes == 2 * 320 + 6000 - 1536 + 2 * 1536
+
+
+def test_learned_positions_are_whole_on_the_first_stage_and_no_step_reads_them() -> None:
+    model = small(position_parameters=1600)
+    plain = small(parameters=160 + 3 * 1000 - 1600)
+    of_stages = [rank_bytes(each, tp=4, pp=2) for each in (model, plain)]
+
+    assert rank_bytes(model, tp=4) == rank_bytes(plain, tp=4) + 3200
+    assert of_stages[0] == of_stages[1] + 3200
+    steps = [kvcalc.estimate(each, context=1, tp=4).decode for each in (model, plain)]
+    assert steps[0] is not None
+    assert steps[0] == steps[1]
+    assert kvcalc.estimate(model, context=1).memory.weights_bytes == 6320
 
 
 def test_full_layers_without_a_value_projection_copy_keys_alone() -> None:

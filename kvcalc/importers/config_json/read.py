@@ -14,7 +14,12 @@ from kvcalc.importers.config_json.families import FAMILIES
 from kvcalc.importers.config_json.gpt_oss_weights import gpt_oss_parts, is_of_gpt_oss
 from kvcalc.importers.config_json.model_fields import model_fields
 from kvcalc.importers.config_json.other_formats import as_config
-from kvcalc.importers.config_json.parameters import count_parameters, ngram_parameters, stream_parameters
+from kvcalc.importers.config_json.parameters import (
+    count_parameters,
+    ngram_parameters,
+    position_parameters,
+    stream_parameters,
+)
 from kvcalc.importers.config_json.quantisation import quantisation_of, scale_block
 from kvcalc.importers.config_json.quantised_groups import fills_rows
 from kvcalc.importers.config_json.quantised_weights import format_by_settings
@@ -143,6 +148,8 @@ def _beside_matrices(config: Config, layers: int, counted: Counted | None) -> It
         yield "tower_parameters", Sourced(counted.towers, "counted, tensor by tensor")
     if tables := ngram_parameters(config):
         yield "ngram_parameters", Sourced(tables, f"tables of n-grams, as {config.model_type} has them")
+    if counted is not None and (positions := position_parameters(config)):
+        yield "position_parameters", Sourced(positions, f"learned positions, as {config.model_type} has them")
     if counted is not None and (streams := stream_parameters(config, layers)):
         yield "stream_parameters", Sourced(streams, "what mixes residual streams, tensor by tensor")
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from kvcalc.importers.config_json.parameters.count import Counted, count_parameters, ngram_parameters, stream_parameters
+from kvcalc.importers.config_json.parameters.count import (
+    Counted,
+    count_parameters,
+    ngram_parameters,
+    position_parameters,
+    stream_parameters,
+)
 
-__all__ = ["Counted", "count_parameters", "ngram_parameters", "stream_parameters"]
+__all__ = ["Counted", "count_parameters", "ngram_parameters", "position_parameters", "stream_parameters"]

@@ -94,6 +94,19 @@ def ngram_parameters(config: Config) -> int:
     return 0 if tables is None else tables(config)
 
 
+def position_parameters(config: Config) -> int:
+    """A table of learned positions, whose rows are looked up.
+
+    Raises:
+        KvcalcError: a size is none.
+    """
+    anatomy = anatomy_of(config)
+    if anatomy is None or not anatomy.positions:
+        return 0
+    rows = config.count(*anatomy.positions, most=MAX_CONTEXT).value + anatomy.more_positions
+    return int(rows * config.count(*HIDDEN).value)
+
+
 def stream_parameters(config: Config, layers: int) -> int:
     """What mixes residual streams, which ranks do not divide.
 
@@ -171,11 +184,9 @@ def _ends(config: Config, anatomy: Anatomy, above: OutputHead | Classifier | DFl
         own = int(config.count(*HIDDEN).value)
         return above.hidden_states * above.target_hidden * own + own
     hidden, words = config.count(*HIDDEN).value, config.count(*VOCABULARY, most=MAX_VOCABULARY).value
-    rows = words
-    if anatomy.positions:
-        rows += config.count(*anatomy.positions, most=MAX_CONTEXT).value + anatomy.more_positions
+    positions = position_parameters(config)
     if isinstance(above, Classifier):
         inner = above.inner * (hidden * hidden + hidden)
-        return int((rows + above.labels) * hidden + inner + (above.labels if above.bias else 0))
-    rows += 0 if tied else words
-    return int(rows * hidden + (words if holds(config, anatomy.head_bias) else 0))
+        return int((words + above.labels) * hidden + positions + inner + (above.labels if above.bias else 0))
+    rows = words if tied else 2 * words
+    return int(rows * hidden + positions + (words if holds(config, anatomy.head_bias) else 0))
