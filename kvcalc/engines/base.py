@@ -180,6 +180,16 @@ class Engine(Noun, ABC):
         """How many of a model's layers that predict further tokens it loads; None: all."""
         return None
 
+    def own_draft(self, model: Model) -> Model | None:
+        """What drafts where its option asks for tokens and nobody says what drafts them; None where nothing is loaded.
+
+        Raises:
+            KvcalcError: what the model's own layers keep is not known.
+        """
+        from kvcalc.model.mtp import mtp_model  # only where something drafts
+
+        return mtp_model(model, self.mtp_layers_loaded(model)) if model.mtp_layers else None
+
     def for_draft(self) -> Engine:
         """The engine as it lays a draft out: without options that are of the model alone."""
         return self

@@ -88,12 +88,12 @@ def drafting_of(model: Model, engine: Engine, given: Mapping[str, Any]) -> Asked
 def _of_option(model: Model, engine: Engine, given: Mapping[str, Any]) -> Drafting | None:
     """The model's own layers, where the engine's option asks for drafted tokens and nothing says what drafts them."""
     tokens, length = dict(engine.given).get(engine.drafting_option or ""), given["acceptance_length"]
-    if not tokens or not model.mtp_layers:
+    drafts = engine.own_draft(model) if tokens else None
+    if drafts is None:
         if length is not None:
             raise KvcalcError("--acceptance-length: goes with --draft MODEL or --mtp N")
         return None
     _check_length(length, tokens)
-    drafts = mtp_model(model, engine.mtp_layers_loaded(model))
     return Drafting(
         drafts,
         _kept_in(drafts, engine, given),

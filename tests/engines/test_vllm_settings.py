@@ -275,3 +275,32 @@ def test_a_step_has_room_for_an_item_whose_tokens_see_each_other(
 ) -> None:
     assert settings(version, gpu, model).max_num_batched_tokens == tokens
     assert settings(version, gpu, model, max_num_batched_tokens=1024).max_num_batched_tokens == 1024
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "says"),
+    [
+        ("phi-4", {"tp": 5}, "--tp: 5 does not divide the 100,352 words of the padded vocabulary.*; --tp 2$"),
+        ("llama-3.2-3b", {"tp": 24}, "--tp: 24 does not divide"),
+        ("gemma-3-27b", {"tp": 2, "dtype": "fp16"}, "refuses gemma3 in fp16.*--dtype bf16$"),
+    ],
+)
+def test_what_its_layers_refuse(model: str, asked: dict[str, Any], says: str) -> None:
+    """The planner of 0.33 on these models: `100352 is not divisible by 5`, `does not support float16`."""
+    with pytest.raises(KvcalcError, match=says):
+        kvcalc.capacity(model, engine="vllm", gpu="h100", context=1024, **asked)
+
+
+def test_words_are_padded_before_they_are_divided() -> None:
+    """GPT-2's 50,257 words are 50,304 = 6 x 8,384, with which the planner of 0.33 plans."""
+    assert kvcalc.capacity("gpt2", engine="vllm", gpu="h100", context=1024, tp=6).tokens
+
+
+def test_text_alone_drafts_where_a_method_says_so() -> None:
+    """Qwen3-Next's own layers are not loaded, as its planner has it."""
+    tokens = {"num-speculative-tokens": 2}
+    asked: dict[str, Any] = {"engine": "vllm", "gpu": "h100", "tp": 4, "context": 32768, "cache_memory": 30 * GIB}
+    by_text = kvcalc.capacity("qwen3-next-80b-a3b", engine_option={**tokens, "speculative-method": "ngram"}, **asked)
+    by_layers = kvcalc.capacity("qwen3-next-80b-a3b", engine_option=tokens, **asked)
+    assert (by_text.blocks or 0) > (by_layers.blocks or 0)
+    assert "draft-not-counted" not in {each.code for each in by_text.notes}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.engines.base import Engine
 from kvcalc.engines.option import Option, Rule
+from kvcalc.engines.option_values import AUTO
 from kvcalc.engines.setup import Setup
 from kvcalc.engines.vllm.cache.pooled import pools
 from kvcalc.engines.vllm.cache.turboquant import with_boundary
@@ -105,6 +106,10 @@ class Vllm(Engine):
     def mtp_layers_loaded(self, model: Model) -> int | None:
         """One of MiMo-V2's three (vllm/model_executor/models/mimo_v2_mtp.py, num_mtp_layers)."""
         return 1 if model.model_type in MIMO_V2 else None
+
+    def own_draft(self, model: Model) -> Model | None:
+        """Nothing where tokens are drafted from the text itself."""
+        return super().own_draft(model) if self.option("speculative-method") == AUTO else None
 
     def adapters(self, asked: Lora, model: Model) -> Lora:
         return as_vllm_has(asked, model, parse_version(self.version or VERSIONS[-1]))

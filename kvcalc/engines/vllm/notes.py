@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.engines.option_values import AUTO
 from kvcalc.engines.vllm.cache.turboquant import reserved_bytes
 from kvcalc.engines.vllm.model_types import type_notes
 from kvcalc.engines.vllm.profiled.budget import budget_notes
@@ -43,7 +44,7 @@ def notes(layout: VllmLayout) -> Iterator[Note]:
     if layout.cache_format.name in TURBOQUANT:
         yield _turboquant_note(layout)
     drafted = layout.settings.num_speculative_tokens
-    if drafted and layout.setup.draft is None:
+    if drafted and layout.setup.draft is None and layout.settings.speculative_method == AUTO:
         yield note(
             "draft-not-counted",
             f"num-speculative-tokens {drafted:,}: the model's file has no layers that draft, and what a draft "

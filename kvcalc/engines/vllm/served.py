@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.engines.vllm.loaded.lora import refuse_adapters_of_experts
 from kvcalc.engines.vllm.token_sharing import refuse_shared_tokens
 from kvcalc.errors import KvcalcError
+from kvcalc.legality import legal_tps
 from kvcalc.mechanisms import MLA, RWKV, Cross, Lightning, Mamba2
 from kvcalc.model.span import Window
 
@@ -40,6 +41,18 @@ ONE_WINDOW = "qwen2 qwen2_vl qwen2_vl_text qwen2_5_vl qwen2_5_vl_text qwen2_5_om
 refuses one for some layers; Qwen2-MoE's would keep every token."""
 
 
+VOCABULARY_PADDING = 64
+"""vllm/model_executor/layers/vocab_parallel_embedding.py, DEFAULT_VOCAB_PADDING_SIZE, in all versions."""
+NOT_IN_FP16 = {
+    # model_type -> the first version read that refuses it in fp16
+    "gemma2": (0, 9, 2),
+    "gemma3": (0, 9, 2),
+    "gemma3_text": (0, 12),
+    "glm4": (0, 9, 2),
+}
+"""vllm/config/model.py, _FLOAT16_NOT_SUPPORTED_MODELS: not in 0.8.5."""
+
+
 def refuse_unserved(setup: Setup, version: Version, *, hybrid_manager: bool = True) -> None:
     """Refuses what this version does not serve.
 
@@ -71,6 +84,8 @@ def refuse_unserved(setup: Setup, version: Version, *, hybrid_manager: bool = Tr
             "(vllm/model_executor/models/registry.py, _PREVIOUSLY_SUPPORTED_MODELS); kvcalc does not follow that"
         )
     tp = setup.deployment.tp
+    _check_shares(setup, tp)
+    _check_dtype(setup, version)
     for each in kinds:
         if isinstance(each, Mamba2) and each.num_groups != 1 and each.num_groups % tp:
             raise KvcalcError(
@@ -83,6 +98,34 @@ def refuse_unserved(setup: Setup, version: Version, *, hybrid_manager: bool = Tr
             refuse_adapters_of_experts(setup.lora, setup.model, setup.deployment)
     if setup.deployment.dcp > 1:
         refuse_shared_tokens(setup, version, hybrid_manager=hybrid_manager)
+
+
+def _check_shares(setup: Setup, tp: int) -> None:
+    """Words, padded to whole 64s, and the columns of a dense layer are divided evenly.
+
+    vllm/distributed/utils.py, divide, which asserts it, as the layers of vllm/model_executor/layers call it.
+    """
+    model = setup.model
+    words = -(-(model.vocab_size or 0) // VOCABULARY_PADDING) * VOCABULARY_PADDING
+    columns = 0 if model.is_mixture_of_experts else model.intermediate_size or 0
+    if not (words % tp or columns % tp):
+        return
+    what = f"{words:,} words of the padded vocabulary" if words % tp else f"{columns:,} columns of a layer"
+    source = "vocab_parallel_embedding.py" if words % tp else "linear.py"
+    most = max(each for each in legal_tps(model, tp) if not (words % each or columns % each))
+    raise KvcalcError(
+        f"--tp: {tp} does not divide the {what}, which vllm refuses (vllm/model_executor/layers/{source}, divide); "
+        f"--tp {most}"
+    )
+
+
+def _check_dtype(setup: Setup, version: Version) -> None:
+    since = NOT_IN_FP16.get(setup.model.model_type or "")
+    if since is not None and version >= since and setup.cache_format.computing.name == "fp16":
+        raise KvcalcError(
+            f"--dtype: vllm refuses {setup.model.model_type} in fp16 for its instability (vllm/config/model.py, "
+            "_FLOAT16_NOT_SUPPORTED_MODELS); --dtype bf16"
+        )
 
 
 def _check_windows(model: Model, version: Version) -> None:
