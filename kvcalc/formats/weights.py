@@ -5,6 +5,7 @@ Caches are kept in the formats of element.py, in which weights may be stored too
 
 from __future__ import annotations
 
+from math import gcd
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -33,10 +34,11 @@ def _plain(sizes: Mapping[str, int], about: str) -> Iterator[ElementFormat]:
 
 def _grouped(bits: int, groups: Mapping[str, int]) -> Iterator[ElementFormat]:
     """Integers of so many bits, each group of them with a 16-bit scale and a zero of as many bits; whole bytes."""
+    together = max(2, 8 // gcd(bits, 8))
     for name, group in groups.items():
         about = f"{bits}-bit integer, a 16-bit scale and a {bits}-bit zero per {group}"
-        size = group * bits // 8 * 2 + 2 * 2 + bits * 2 // 8
-        yield ElementFormat(name, 2 * group, size, about, _GPTQ.format(f"group_size {group}"), group=group)
+        size = together * (group * bits // 8 + 2) + together * bits // 8
+        yield ElementFormat(name, together * group, size, about, _GPTQ.format(f"group_size {group}"), group=group)
 
 
 def _mlx(bits: int, group: int) -> ElementFormat:
@@ -86,6 +88,8 @@ WEIGHT_FORMATS: Mapping[str, ElementFormat] = _by_name(
         ),
         *_grouped(4, {"int4": 128, "int4_g64": 64, "int4_g32": 32}),
         *_grouped(8, {"int8_g128": 128}),
+        *_grouped(3, {"int3": 128, "int3_g64": 64, "int3_g32": 32}),
+        *_grouped(2, {"int2": 128, "int2_g64": 64, "int2_g32": 32}),
         *(_mlx(bits, group) for group in (64, 32, 128) for bits in (2, 3, 4, 5, 6, 8)),
         ElementFormat("mlx_mxfp4", 32, 17, "4-bit float, an 8-bit exponent per 32", _MLX_FLOATS.format("mxfp4")),
         ElementFormat("mlx_mxfp8", 32, 33, "8-bit float, an 8-bit exponent per 32", _MLX_FLOATS.format("mxfp8")),

@@ -64,6 +64,8 @@ DECIDED: dict[str, tuple[dict[str, Any], float, int]] = {
         2,
     ),
     "GPTQ of 8 in groups of 32": (settings(quant_method="gptq", bits=8, group_size=32), MATRICES * 35 / 32, 2),
+    "GPTQ of 3": (settings(quant_method="gptq", bits=3, group_size=128), MATRICES * (3 + 19 / 128) / 8, 2),
+    "GPTQ of 2 in groups of 64": (settings(quant_method="gptq", bits=2, group_size=64), MATRICES * 18.25 / 64, 2),
     "GPTQ of whole rows": (settings(quant_method="gptq", bits=4, group_size=-1), MATRICES / 2, 2),
     "HQQ": (
         settings(
@@ -232,7 +234,7 @@ def test_settings_that_decide_every_matrix_are_counted(case: str) -> None:
 QUANTISED: dict[str, tuple[dict[str, Any], str]] = {
     "fp8 of other blocks": (settings(quant_method="fp8", weight_block_size=[1, 128]), "fp8"),
     "a part left": (settings(quant_method="fp8", modules_to_not_convert=["model.layers.0.self_attn"]), "fp8"),
-    "GPTQ of 3": (settings(quant_method="gptq", bits=3, group_size=128), "gptq"),
+    "GPTQ of 5": (settings(quant_method="gptq", bits=5, group_size=128), "gptq"),
     "GPTQ of several": (settings(quant_method="gptq", bits=4, group_size=128, dynamic={"+:x": {"bits": 8}}), "gptq"),
     "bitsandbytes, without flags": (settings(quant_method="bitsandbytes"), "bitsandbytes"),
     "two groups": (settings(quant_method="compressed-tensors", config_groups={"a": {}, "b": {}}), "compressed-tensors"),
@@ -401,7 +403,8 @@ def test_vllm_has_scales_of_bitsandbytes_in_fp32() -> None:
 
 def test_published_files_are_as_large_as_their_settings_say() -> None:
     """By pages or an index: randmaru/Mellum-4b-base-mlx-mxfp4, and in 4 bits; openai/gpt-oss-20b; with scales quantised
-    in turn Pot-l/mistral-7b-bnb-4bit-full-QA and unsloth/QwQ-32B-bnb-4bit.
+    in turn Pot-l/mistral-7b-bnb-4bit-full-QA and unsloth/QwQ-32B-bnb-4bit; of whole rows
+    TheBloke/Wizard-Vicuna-30B-Uncensored-GPTQ and Genz-70b-GPTQ.
     """
     mellum = {"model_type": "llama", "hidden_size": 3072, "intermediate_size": 8256, "num_hidden_layers": 30}
     mellum |= {"num_attention_heads": 24, "vocab_size": 98_304, "torch_dtype": "bfloat16"}
@@ -417,6 +420,14 @@ def test_published_files_are_as_large_as_their_settings_say() -> None:
         model = import_config(json.dumps({**stated, **doubly}), "config.json", "m").model
         size = sum(part.size for part in model.weights)
         assert -rounded < published - size < 600_000 + rounded  # headers, and tables of 16 and 256 levels a matrix
+    vicuna = {**LLAMA, "hidden_size": 6656, "intermediate_size": 17_920, "vocab_size": 32_000}
+    vicuna |= {"num_hidden_layers": 60, "num_attention_heads": 52, "num_key_value_heads": 52}
+    genz = {**LLAMA, "hidden_size": 8192, "intermediate_size": 28_672, "vocab_size": 32_000, "num_hidden_layers": 80}
+    genz |= {"num_attention_heads": 64}
+    for stated, bits, published in ((vicuna, 4, 16_940_128_464), (genz, 3, 26_774_982_616)):
+        rows = settings(quant_method="gptq", bits=bits, group_size=-1)
+        model = import_config(json.dumps({**stated, **rows}), "config.json", "m").model
+        assert 0.9975 * published < sum(part.size for part in model.weights) < published  # indexes of groups, scales
     oss = {"model_type": "gpt_oss", "hidden_size": 2880, "intermediate_size": 2880, "num_hidden_layers": 24}
     oss |= {"num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 64, "vocab_size": 201_088}
     oss |= {"num_local_experts": 32, "num_experts_per_tok": 4, "sliding_window": 128, "torch_dtype": "bfloat16"}

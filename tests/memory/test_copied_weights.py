@@ -162,13 +162,21 @@ def copies_in(said: tuple[str, ...]) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "options", "expected"),
     [
-        ("gemma-2b", {"tp": 8}, "norms, biases and other small weights"),
+        ("gemma-2b", {"tp": 8}, f"norms, biases and other small weights (at most {37 * 2048:,} parameters)"),
+        (
+            "opt-13b",
+            {"tp": 8},
+            f"norms, biases and other small weights (at most {40 * 65 * 1024 + 10240:,} parameters)",
+        ),
         ("kimi-linear-48b-a3b", {"tp": 4}, "norms, biases and other small weights"),
         ("gpt-oss-120b", {"tp": 16}, "biases"),
         (
             "gemma-2b",
             {"tp": 8, "weights": "5GB"},
-            "key and value projections (18,874,368 parameters), norms, biases and other small weights",
+            (
+                "key and value projections (18,874,368 parameters), norms, biases and other small weights "
+                "(at most 75,776 parameters)"
+            ),
         ),
         (
             "deepseek-v3.2",

@@ -47,6 +47,8 @@ def test_scales_of_channels_are_less_than_a_thousandth(model: str) -> None:
         ("int4_g64", 64, 32 + 2 + 0.5),
         ("int4_g32", 32, 16 + 2 + 0.5),
         ("gptq_int8", 128, 128 + 2 + 1),
+        ("int3", 128, 48 + 2 + 3 / 8),
+        ("int2_g32", 32, 8 + 2 + 2 / 8),
         ("w4a16", 128, 64 + 2),
         ("nf4", 64, 32 + 4),
         ("nf4-double-quant", 64 * 256, 64 * 256 // 2 + 256 + 4),

@@ -31,7 +31,9 @@ _TOWERS = re.compile(r"(^|[._])(vision|visual|audio|multi_modal_projector)([._]|
 
 _DECORATION = re.compile(r"^re:|[\\^$*]")
 _INTEGERS = {(4, 128): "int4", (4, 64): "int4_g64", (4, 32): "int4_g32", (8, 128): "int8_g128"}
-_INTEGERS |= {(8, 64): "q8_g64_s3", (8, 32): "q8_g32_s3", (8, -1): "int8", (4, -1): "q4_g2_s0"}
+_INTEGERS |= {(3, 128): "int3", (3, 64): "int3_g64", (3, 32): "int3_g32"}
+_INTEGERS |= {(2, 128): "int2", (2, 64): "int2_g64", (2, 32): "int2_g32", (8, 64): "q8_g64_s3", (8, 32): "q8_g32_s3"}
+_INTEGERS |= {(8, -1): "int8", (4, -1): "q4_g2_s0", (3, -1): "q3_g8_s0", (2, -1): "q2_g4_s0"}
 """Those of whole rows have a scale for each output, which is less than a thousandth and left out."""
 _BLOCK = [128, 128]
 _WHOLE_ROWS = {("float", 8): "fp8", ("int", 8): "int8"}

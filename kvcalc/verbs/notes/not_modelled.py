@@ -13,7 +13,7 @@ from kvcalc.mechanisms import MLA, Role
 from kvcalc.memory import uncounted_copies
 from kvcalc.memory.copies import copied_weights
 from kvcalc.memory.parts import states_copies
-from kvcalc.model.apart import expert_parameters
+from kvcalc.model.apart import expert_parameters, told_apart
 from kvcalc.model.quantised import ROUTERS
 from kvcalc.note import Note, note
 from kvcalc.scenario import checkpoint_format, compute_format
@@ -142,7 +142,9 @@ def _copied(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
     if model.is_mixture_of_experts and not stated and (model.weights or not expert_parameters(model)):
         yield ROUTERS
     if not stated:
-        yield "norms, biases and other small weights"
+        apart = told_apart(model)
+        beside = 0 if apart is None or not apart.beside else apart.beside - (model.position_parameters or 0)
+        yield "norms, biases and other small weights" + (f" (at most {beside:,} parameters)" if beside else "")
     elif copied_weights(scenario, deployment.tp):
         yield "biases"
 
