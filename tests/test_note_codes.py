@@ -210,7 +210,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "weights-unknown": estimate("palm-540b"),
     "towers-apart": estimate("gemma-3-27b", weight_dtype="q4_k_m"),
     "weights-of-a-mix": estimate("llama-3-8b", weight_dtype="q4_k_m"),
-    "gpu-memory-as-sold": estimate("llama-3-8b", gpu="rtx4080"),
+    "gpu-memory-as-sold": estimate("llama-3-8b", gpu="rx6900-xt"),
     "gpu-unified-memory": estimate("llama-3-8b", gpu="m4-max-64gb"),
     "gpu-smallest-size": estimate("llama-3-8b", gpu="m4-max"),
     "gpu-memory-from-nvidia-smi": estimate(

@@ -7,7 +7,7 @@ import platform
 import shutil
 import subprocess
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kvcalc.access import check_machine
 from kvcalc.errors import CannotRunError, KvcalcError
@@ -28,10 +28,15 @@ _ANOTHER = 0.1
 
 
 class Found(NamedTuple):
-    """A card as a tool names it."""
+    """A card as a tool names it.
+
+    Attributes:
+        told_by: nvidia-smi, which overstates by what its driver keeps, or what tells as much as the runtime does.
+    """
 
     name: str
     memory_bytes: int | None
+    told_by: Literal["nvidia-smi", "runtime"] = "nvidia-smi"
 
 
 def detected(find: Callable[[str], Gpu]) -> Gpu:
@@ -59,8 +64,9 @@ def detected(find: Callable[[str], Gpu]) -> Gpu:
     if card.memory_bytes is None:
         return known
     rebuilt = known.memory_bytes is not None and abs(card.memory_bytes / known.memory_bytes - 1) > _ANOTHER
-    if known.memory_from in {"vendor", None} or rebuilt:
-        return replace(known, memory_bytes=card.memory_bytes, memory_from="nvidia-smi", nvidia_smi_bytes=None)
+    less = known.memory_bytes is not None and card.memory_bytes < known.memory_bytes  # of its own driver, or with ECC
+    if known.memory_from != "runtime" or rebuilt or less:
+        return replace(known, memory_bytes=card.memory_bytes, memory_from=card.told_by, nvidia_smi_bytes=None)
     return known
 
 
@@ -112,10 +118,11 @@ def _amd() -> Iterator[Found]:
         if not isinstance(values, dict):
             continue
         named = [values.get(key) for key in ("Card Series", "Card series", "Card Model", "Card model")]
-        name = next((each for each in named if isinstance(each, str) and each), None)
+        name = next((each for each in named if isinstance(each, str) and each not in {"", "N/A"}), None)
         memory = str(values.get("VRAM Total Memory (B)", ""))
         if name is not None:
-            yield Found(name, int(memory) if memory.isdigit() and len(memory) < len(str(2**60)) else None)
+            told = int(memory) if memory.isdigit() and len(memory) < len(str(2**60)) else None
+            yield Found(name, told, "runtime")
 
 
 def _mac() -> Iterator[Found]:

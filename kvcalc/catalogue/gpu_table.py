@@ -1,19 +1,25 @@
-"""Accelerators of which little more is known than what they are sold as: a table, a line each (configs/gpu_tables)."""
+"""Accelerators of which little more is known than their memory: a table, a line each (configs/gpu_tables).
+
+`memory_mib` is the least that software told of one, where that is public; without it they have what they are sold with.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from kvcalc.catalogue.shipped import CONFIGS
 from kvcalc.errors import KvcalcError
 from kvcalc.files import stamp
 from kvcalc.gpu import Gpu
+from kvcalc.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    Told: TypeAlias = Literal["runtime", "nvidia-smi"]
 
 TABLE = CONFIGS / "gpu_tables" / "consumer.csv"
 _GIB = 2**30
@@ -35,23 +41,31 @@ def _table(path: Path, _stamp: tuple[int, ...]) -> dict[str, Gpu]:
 
 
 def _built(row: Mapping[str, str]) -> Gpu:
-    sizes = tuple(int(each) for each in row["label_gb"].split(";"))
-    bandwidth = float(row["memory_bandwidth_gb_per_s"])
+    sizes = tuple(int(each) for each in row["label_gb"].split(";") if each)
+    bandwidth = row["memory_bandwidth_gb_per_s"]
     sold = Gpu(
         name=row["name"],
         title=row["title"],
         aliases=tuple(filter(None, row["aliases"].split(";"))),
         vendor=row["vendor"],
         architecture=row["architecture"],
-        label_gb=sizes[0],
+        label_gb=sizes[0] if sizes else None,
         sizes_gb=sizes if len(sizes) > 1 else (),
-        memory_bandwidth_gb_per_s=bandwidth,
+        devices=int(row["devices"] or 1),
+        memory_bandwidth_gb_per_s=float(bandwidth) if bandwidth else None,
         host_link=row["host_link"] or None,
         host_link_gb_per_s=_LINKS.get(row["host_link"]),
         gpus_per_node=1 if row["host_link"] == "unified" else None,
         source=row["source"],
     )
-    return of_size(sold, sizes[0])
+    if row["memory_mib"]:
+        return replace(
+            sold,
+            memory_bytes=int(row["memory_mib"]) * MIB,
+            memory_from=cast("Told", row["memory_from"]),
+            nvidia_smi_bytes=int(row["nvidia_smi_mib"]) * MIB if row["nvidia_smi_mib"] else None,
+        )
+    return of_size(sold, sizes[0]) if sizes else sold
 
 
 def of_size(gpu: Gpu, size_gb: int) -> Gpu:

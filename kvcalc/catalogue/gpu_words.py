@@ -10,25 +10,31 @@ from kvcalc.catalogue.gpu_table import of_size
 from kvcalc.errors import KvcalcError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from kvcalc.gpu import Gpu
 
 MAX_NAME = 100
 _LEFT_OUT = re.compile(
     r"\b(?:nvidia|geforce|quadro|amd|radeon|intel|apple|tesla|instinct|jetson|graphics|gpu|generation|corporation|tm|r"
-    r"|macbook (?:pro|air)|macbook|mac (?:studio|mini|pro)|imac)\b"
+    r"|macbook (?:pro|air)|macbook|mac (?:studio|mini|pro)|imac"
+    r"|edition|founders|fe|desktop|workstation|server|dual slot|oam|vf|hbm\d?e?|gddr\d?[xw]?|huawei|gmktec)\b"
 )
-_LAPTOP = re.compile(r"\b(?:mobile|notebook)\b")
-"""What people call a card for laptops, beside its makers' word."""
+_SHORT = (
+    (re.compile(r"\b(?:mobile|notebook)\b"), "laptop"),
+    (re.compile(r"\b((?:rtx ?)?[2-5]0[5-9]0(?: ?ti)?) ?m\b"), r"\1 laptop"),
+    (re.compile(r"\b((?:[gr]tx ?)?(?:16[56]|[24]0[6-8])0(?: ?ti)?) ?s\b"), r"\1 super"),
+)
+"""What people call GeForce cards for laptops and SUPER cards, beside their maker's words: 4090M, 4070 Ti S."""
 _ADDED = re.compile(r"\([^()]{0,60}\)|,.*")
 _SERIES = re.compile(r"^(?:rtx|gtx|rx|arc)(?=.*\d)")
 _SIZE = re.compile(r"^(.+?(?:[\s_-]+|[a-z]))(\d{1,4})\s?(?:gb|gib|g)$")
 _TIMES = "[x*\N{MULTIPLICATION SIGN}]"
 _SEVERAL = (
-    re.compile(rf"(?P<count>\d{{1,4}})\s*{_TIMES}\s*(?P<name>.+)"),
-    re.compile(rf"(?P<name>.+?)(?:\s+{_TIMES}\s*|\s*[*]\s*)(?P<count>\d{{1,4}})"),
+    re.compile(rf"(?:gpu_)?(?P<count>\d{{1,4}}|dual|quad)\s*(?:{_TIMES}|(?<=l|d)\s)[\s_]*(?P<name>.+)"),
+    re.compile(rf"(?P<name>.+?)(?:\s*{_TIMES}\s*|\s*:\s*)(?P<count>\d{{1,4}})"),
 )
+_COUNTS = {"dual": "2", "quad": "4"}
 _MACHINES = {"mac": "apple", "macs": "apple", "macbook": "apple", "mac studio": "apple", "mac mini": "apple"}
 """What people call the machines of a vendor."""
 _KINDS = re.compile(r"(?:sxm|pcie|nvl|bw|blackwell|ada)?")
@@ -49,9 +55,9 @@ def by_words(text: str, gpus: Iterable[Gpu]) -> Gpu | None:
         several = pattern.fullmatch(asked)
         one = None if several is None else _named(several["name"], known)
         if several is not None and one is not None:
+            count = _COUNTS.get(several["count"], several["count"])
             raise KvcalcError(
-                f"gpu: '{asked}' is {several['count']} accelerators; name one, and how many: --gpu {one.name} --gpus "
-                f"{several['count']}"
+                f"gpu: '{asked}' is {count} accelerators; name one, and how many: --gpu {one.name} --gpus {count}"
             )
     _refuse_size(asked, known)
     return _only(asked, called_by_driver(asked, known)) if "(" in asked else None
@@ -108,7 +114,10 @@ def _letters(text: str) -> str:
 
 def _words(text: str) -> list[str]:
     """A name's words and numbers, without vendors."""
-    words = _LEFT_OUT.sub(" ", _LAPTOP.sub("laptop", re.sub(r"[-_/()]", " ", text.lower())))
+    words = re.sub(r"[-_/()]", " ", text.lower())
+    for pattern, meant in _SHORT:
+        words = pattern.sub(meant, words)
+    words = _LEFT_OUT.sub(" ", words)
     return re.findall(r"[a-z]+|[0-9]+|\+", words)
 
 
@@ -170,8 +179,11 @@ def _bare(key: str) -> str:
 
 
 def _is_a_kind_of(asked: str, gpu: Gpu) -> bool:
-    """Whether its name goes on with its size, or with what kind of such a card it is."""
+    """Whether its name goes on with its size, or with what kind of such a card it is; or has its size within."""
     name = _letters(gpu.name)
+    size = re.compile(rf"-{gpu.label_gb}(?:gb)?-")
+    if asked == _letters(size.sub("-", gpu.name)) != name:
+        return True
     for whole in {name, name if _SERIES.match(asked) else _bare(name)}:
         if asked and whole.startswith(asked) and whole != asked:
             rest = whole[len(asked) :].removeprefix(str(gpu.label_gb)).removeprefix("gb")
@@ -182,6 +194,11 @@ def _is_a_kind_of(asked: str, gpu: Gpu) -> bool:
 
 def _only(text: str, found: list[Gpu]) -> Gpu | None:
     if len(found) > 1:
-        names = sorted(gpu.name for gpu in found)
-        raise KvcalcError(f"gpu: '{text}' may be {', '.join(names[:-1])} or {names[-1]}; name one of them")
+        raise KvcalcError(f"gpu: '{text}' may be {any_of(sorted(gpu.name for gpu in found))}; name one of them")
     return found[0] if found else None
+
+
+def any_of(names: Sequence[str]) -> str:
+    """'x, y or z'."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last

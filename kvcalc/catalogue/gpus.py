@@ -49,6 +49,8 @@ def find_gpu(text: str) -> Gpu:
     if TOGETHER in text:
         return UnlikeCards.of(tuple(find_gpu(each.strip()) for each in text.split(TOGETHER)))
     card, colon, own = text.partition(SEPARATOR)
+    if own.strip().isdigit():  # so many of them, as clouds are asked: A100:8
+        return _find_card(text)
     return slice_of(_find_card(card.strip()), own) if colon else _find_card(text)
 
 
@@ -87,21 +89,41 @@ def _of_files() -> Iterator[Gpu]:
 
 _NONE = frozenset({"cpu", "cpu-only", "no-gpu", "none", "ram"})
 """What people type who have none."""
+_SRAM = "keeps weights and caches in the static memory of many chips at once, for which kvcalc has no rules"
+_UNLIKE = {"groq": _SRAM, "cerebras": _SRAM, "wse-": _SRAM, "graphcore": _SRAM}
+"""Accelerators whose memory is not counted by the card."""
+_LISTED = 8
+"""So many accelerators at most are named in a message."""
 
 
 def _no_such_gpu(text: str, gpus: list[Gpu]) -> str:
     shown = text[:100]
-    from kvcalc.catalogue.machines import accelerator_of
+    from kvcalc.catalogue.gpu_words import any_of, named
+    from kvcalc.catalogue.machines import machine_of
 
-    machine = accelerator_of(shown)
+    machine = machine_of(shown)
     if machine is not None:
-        return f"gpu: '{shown}' is a machine, whose accelerators are {machine}: --gpu {machine}"
+        number = "" if machine.number is None else f" --gpus {machine.number}"
+        its = any_of(machine.cards)
+        step = f": --gpu {its}{number}" if len(machine.cards) == 1 else "; name one of them"
+        return f"gpu: '{shown}' is a machine, whose accelerators are {its}{step}"
+    unlike = next((why for name, why in _UNLIKE.items() if name in text.lower()), None)
+    if unlike is not None:
+        return f"gpu: '{shown}' {unlike}; without --gpu the bytes are told, wherever they lie"
     words = "-".join(text.lower().split())
     if words in _NONE:
         return f"gpu: '{shown}' is no accelerator; without --gpu the bytes are told, wherever they lie"
     cards = [gpu.name for gpu in gpus if gpu.name.startswith(f"{words}-")]
     if len(cards) > 1:
-        return f"gpu: '{shown}' may be {', '.join(cards[:-1])} or {cards[-1]}; name one of them"
-    hint = did_you_mean(text, [name for gpu in gpus for name in (gpu.name, *gpu.aliases)])
+        return f"gpu: '{shown}' may be {any_of(cards)}; name one of them"
+    size_alone = re.fullmatch(r"\d+\s*g(?:i?b)?", text.strip().lower())
+    part_of = [] if size_alone else [gpu.name for gpu in named(text, gpus)]
+    if 1 < len(part_of) <= _LISTED:
+        return f"gpu: '{shown}' may be {any_of(part_of)}; name one of them"
+    hint = did_you_mean(text, part_of or [name for gpu in gpus for name in (gpu.name, *gpu.aliases)])
+    if len(part_of) == 1:
+        hint = f"; did you mean '{part_of[0]}'?"
+    elif part_of:
+        hint = f"; 'kvcalc gpus list {words}' shows {len(part_of)} that it may be"
     hint = hint or "; 'kvcalc gpus list' shows them all"
     return f"gpu: no accelerator '{shown}'{hint}"

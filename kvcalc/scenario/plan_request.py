@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.catalogue import find_gpu, shipped_gpus
+from kvcalc.catalogue.gpu_table import table
 from kvcalc.errors import KvcalcError
 from kvcalc.gpu import Gpu
 from kvcalc.note import Note, note
@@ -202,9 +203,10 @@ def _accelerators(given: Mapping[str, Any]) -> _Accelerators:
             gpus.append(each)
         elif each.strip().lower() == ALL_GPUS:
             every = list(shipped_gpus())
-            measured = [gpu for gpu in every if gpu.is_measured]
+            single = table()
+            measured = [gpu for gpu in every if gpu.is_measured and gpu.name not in single]
             number = len(every) - len(measured)
-            text = f"{number} accelerators are left out: no measured memory is known for them"
+            text = f"{number} accelerators are left out: cards of single machines, and those without a measured memory"
             left_out = note("gpus-left-out", text, number=number)
             of_all += measured
         else:

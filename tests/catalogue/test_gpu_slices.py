@@ -57,7 +57,7 @@ def test_profiles_are_those_of_mig_parted(card: str, profiles: str) -> None:
 @pytest.mark.parametrize(
     ("card", "profiles"),
     [
-        ("rtx-pro-5000-blackwell", "1g.24gb 2, 2g.48gb 1"),
+        ("rtx-pro-5000-48gb", "1g.24gb 2, 2g.48gb 1"),
         ("rtxpro4500-bw", "1g.16gb 2, 2g.32gb 1"),
     ],
 )

@@ -58,7 +58,7 @@ NAMES = {
     "GTX 1650": "gtx1650",
     "1070 ti": "gtx1070-ti",
     "RX 6650 XT": "rx6650-xt",
-    "RX 580": "rx580-8gb",
+    "RX 580 8GB": "rx580-8gb",
     "Quadro P6000": "quadro-p6000",
     "Tesla V100-SXM2-32GB": "v100-32",
     "Tesla V100-PCIE-16GB": "v100-16-pcie",
@@ -82,6 +82,32 @@ NAMES = {
     "ryzen ai max+ pro 395 128gb": "strix-halo-128gb",
     "trillium": "tpu-v6e",
     "inferentia2": "inf2",
+    "3060m": "rtx3060-laptop",
+    "RTX 2070S": "rtx2070-super",
+    "RTX 5090 FE": "rtx5090",
+    "RTX 3090 Founders Edition": "rtx3090",
+    "RTX 2050": "rtx2050-laptop",
+    "RTX 3000 Ada": "rtx3000-ada-laptop",
+    "RTX PRO 4000 SFF": "rtx-pro-4000-sff-blackwell",
+    "RTX PRO 1000": "rtx-pro-1000-laptop",
+    "RTX 6000 Blackwell": "rtxpro6000-bw",
+    "Tesla P100-SXM2-16GB": "p100-16-sxm",
+    "Tesla M60": "m60",
+    "CMP 40HX": "cmp-40hx",
+    "AMD_Instinct_MI300X_OAM": "mi300x",
+    "AMD Instinct MI300X VF": "mi300x",
+    "AMD Instinct MI308X": "mi308x",
+    "NVIDIA B300 SXM6 AC": "b300",
+    "NVIDIA H800": "h800-sxm",
+    "Radeon 680M": "radeon-680m",
+    "Arc 140V": "arc-140v",
+    "Vega FE": "vega-frontier",
+    "GMKtec EVO-X2": "strix-halo",
+    "Ryzen AI Max 385": "ryzen-ai-max-390",
+    "Ascend 910B4": "ascend-910b4-32gb",
+    "TPU v4": "tpu-v4",
+    "HL-225": "gaudi2",
+    "Apple M4": "m4",
 }
 
 
@@ -113,8 +139,10 @@ def test_every_line_of_the_table_is_found_by_name_and_alias() -> None:
     for name, gpu in table().items():
         for each in (name, *gpu.aliases):
             assert kvcalc.load_gpu(each) == gpu
-        assert gpu.memory_bytes
-        assert gpu.memory_bytes <= (gpu.label_gb or 0) * GIB
+        assert (gpu.memory_bytes is None) == (gpu.label_gb is None)
+        assert (gpu.memory_bytes or 0) <= (gpu.label_gb or 0) * GIB
+        if gpu.is_measured and gpu.vendor != "Huawei":  # ECC takes a sixteenth of some
+            assert (gpu.memory_bytes or 0) > 0.93 * (gpu.label_gb or 0) * GIB
         assert gpu.source
 
 
@@ -123,13 +151,37 @@ REFUSED = {
     "RTX 3060": "rtx3060-12gb or rtx3060-8gb",
     "rtx 6000": "quadro-rtx-6000 or rtx6000ada",
     "m3-max-70gb": "m3-max is not sold with 70 GB; there is m3-max-36gb",
-    "RTX 3080 20GB": "rtx3080 with 10, rtx3080-12gb with 12.*--gpu rtx3080 --gpu-memory 20GiB",
+    "RTX 3080 20GB": "rtx3080-10gb with 10, rtx3080-12gb with 12.*--gpu rtx3080-10gb --gpu-memory 20GiB",
+    "mi50": "mi50-16gb or mi50-32gb",
+    "m40": "m40-12gb or m40-24gb",
+    "RX 580": "rx580-4gb or rx580-8gb",
+    "A100 SXM": "a100-40-sxm or a100-80-sxm",
+    "RTX 3050 Laptop": "rtx3050-4gb-laptop or rtx3050-6gb-laptop",
+    "H800": "h800-pcie or h800-sxm",
+    "Ascend 910B": "ascend-910b3 or ascend-910b4-32gb",
+    "gfx942": "mi300x or mi325x",
+    "Blackwell": "'kvcalc gpus list blackwell' shows",
+    "RTX 4050": "did you mean 'rtx4050-laptop'",
+    "Groq LPU": "static memory of many chips",
+    "4090x2": "--gpu rtx4090 --gpus 2",
+    "H100:8": "--gpu h100-sxm --gpus 8",
+    "dual 3090": "--gpu rtx3090 --gpus 2",
+    "gpu_8x_h100_sxm5": "--gpu h100-sxm --gpus 8",
     "4090 48 GB": "--gpu rtx4090 --gpu-memory 48GiB",
     "2x3090": "--gpu rtx3090 --gpus 2",
     "3090 x2": "--gpu rtx3090 --gpus 2",
     "4 x H100": "--gpu h100-sxm --gpus 4",
     "48gb": "no accelerator '48gb'",
-    "p5.48xlarge": "a machine, whose accelerators are h100-sxm: --gpu h100-sxm",
+    "p5.48xlarge": "a machine, whose accelerators are h100-sxm: --gpu h100-sxm --gpus 8",
+    "g6.12xlarge": "--gpu l4 --gpus 4",
+    "g5.2xlarge": "--gpu a10g --gpus 1",
+    "g2-standard-96": "--gpu l4 --gpus 8",
+    "a2-highgpu-1g": "--gpu a100-40-sxm --gpus 1",
+    "v5p-8": "--gpu tpu-v5p --gpus 4",  # of TensorCores
+    "v6e-8": "--gpu tpu-v6e --gpus 8",  # of chips
+    "ct5lp-hightpu-4t": "--gpu tpu-v5e --gpus 4",
+    "NC A100 v4": "--gpu a100-80-pcie",
+    "DGX A100": "a100-40-sxm or a100-80-sxm; name one of them",
     "ml.g5.xlarge": "--gpu a10g",
     "a3-ultragpu-8g": "--gpu h200-sxm",
     "Standard_ND96isr_MI300X_v5": "--gpu mi300x",
@@ -154,9 +206,9 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(set(MACHINES.values())))
-def test_machines_have_accelerators_of_the_catalogue(name: str) -> None:
-    assert kvcalc.load_gpu(name).name == name
+def test_machines_have_accelerators_of_the_catalogue() -> None:
+    for name in {name for names in MACHINES.values() for name in names.split()}:
+        assert kvcalc.load_gpu(name).name == name
 
 
 @pytest.mark.parametrize(("typed", "message"), REFUSED.items())
@@ -166,12 +218,24 @@ def test_what_is_no_one_accelerator_is_refused(typed: str, message: str) -> None
 
 
 ROCM = '{"card0": {"Card Series": "Radeon RX 7900 XTX", "VRAM Total Memory (B)": "25753026560"}}'
+ROCM_OAM = (
+    '{"card0": {"Card Series": "N/A", "Card Model": "AMD Instinct MI300X OAM",'
+    ' "VRAM Total Memory (B)": "206141652992"},'
+    ' "system": {"Driver version": "6.10.5"}}'
+)
 TOOLS = {
     "a known card": ("nvidia-smi", "NVIDIA GeForce RTX 3090, 24576", ("rtx3090", 25_318_916_096)),
     "as sold": ("nvidia-smi", "NVIDIA GeForce RTX 4080, 16376", ("rtx4080", 16376 * 2**20)),
+    "as a runtime tells": ("nvidia-smi", "NVIDIA GeForce RTX 4070, 12282", ("rtx4070", 11866 * 2**20)),
+    "with ECC": ("nvidia-smi", "NVIDIA RTX A5000, 23028", ("rtx-a5000", 23028 * 2**20)),
     "two alike": ("nvidia-smi", "NVIDIA L4, 23034\nNVIDIA L4, 23034", ("l4", None)),
     "a card of the future": ("nvidia-smi", "NVIDIA GeForce RTX 9090, 49152", ("this-machine", 48 * GIB)),
     "rocm": ("rocm-smi", ROCM, ("rx7900-xtx", 25_753_026_560)),
+    "rocm, all cards and the driver": (
+        "rocm-smi",
+        ROCM_OAM,
+        ("mi300x", 196_592 * 2**20),
+    ),
     "no json": ("rocm-smi", "{", "name one"),
     "an odd json": ("rocm-smi", '["card0"]', "name one"),
     "unlike": (
@@ -185,7 +249,7 @@ TOOLS = {
         "NVIDIA L4 and NVIDIA X9; name one of them$",
     ),
     "rebuilt": ("nvidia-smi", "NVIDIA GeForce RTX 4090, 49140", ("rtx4090", 49140 * 2**20)),
-    "of several of a name": ("nvidia-smi", "NVIDIA GeForce RTX 3060, 12288", ("rtx3060-12gb", 12288 * 2**20)),
+    "of several of a name": ("nvidia-smi", "NVIDIA GeForce RTX 3060, 12288", ("rtx3060-12gb", 11906 * 2**20)),
     "divided": (
         "nvidia-smi",
         "NVIDIA H100 80GB HBM3, Enabled",
@@ -231,7 +295,7 @@ DRIVERS = {
     "NVIDIA GeForce RTX 4090 Laptop GPU": ["rtx4090-laptop"],
     "AMD Radeon RX 7900 XTX (RADV NAVI31)": ["rx7900-xtx"],
     "AMD Radeon(TM) 8060S Graphics": ["strix-halo"],
-    "Intel(R) Arc(TM) A770 Graphics": ["arc-a770", "arc-a770-8gb"],
+    "Intel(R) Arc(TM) A770 Graphics": ["arc-a770-16gb", "arc-a770-8gb"],
     "Apple M2 Pro (G14S B1)": ["m2-pro"],
     "NVIDIA H100 80GB HBM3": ["h100-sxm"],
     "NVIDIA GeForce RTX 3050 6GB Laptop GPU": ["rtx3050-6gb-laptop"],

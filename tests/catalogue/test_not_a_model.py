@@ -39,7 +39,7 @@ def test_what_may_be_a_model_is_not(kvcalc: Kvcalc, typed: str) -> None:
 @pytest.mark.parametrize(
     ("word", "names"),
     [
-        ("h100", {"h100-nvl", "h100-pcie", "h100-sxm"}),
+        ("h100", {"h100-94-sxm", "h100-96-sxm", "h100-nvl", "h100-pcie", "h100-sxm"}),
         ("GeForce RTX 4090", {"rtx4090", "rtx4090-d", "rtx4090-laptop"}),
         ("no such card", set()),
     ],

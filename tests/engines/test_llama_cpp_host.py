@@ -241,11 +241,11 @@ def test_who_names_no_deployment_is_told_what_one_card_holds(shell: Kvcalc) -> N
     asked = ("capacity", "qwen3-8b", "--engine", "llama-cpp", "--weight-dtype", "q8_0", "--gpu", "rtx4060")
     told = shell(*asked)
     assert told.code == 0
-    assert "note: 1 x rtx4060 with the rest in host memory: --engine-option n-gpu-layers=29 has" in told.stderr
+    assert "note: 1 x rtx4060 with the rest in host memory: --engine-option n-gpu-layers=27 has" in told.stderr
     alone = shell(*asked, "--gpus", "1")
     assert alone.code == 1
-    assert alone.stderr.rstrip().endswith("--engine-option n-gpu-layers=29 leaves the rest to the host")
-    assert shell(*asked, "--gpus", "1", "--engine-option", "n-gpu-layers=29").code == 0
+    assert alone.stderr.rstrip().endswith("--engine-option n-gpu-layers=27 leaves the rest to the host")
+    assert shell(*asked, "--gpus", "1", "--engine-option", "n-gpu-layers=27").code == 0
 
 
 STATES = ["mamba-2.8b", "mamba-codestral-7b-v0.1", "minimax-text-01", "nemotron-nano-9b-v2", "qwen3-next-80b-a3b"]

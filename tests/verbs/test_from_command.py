@@ -398,7 +398,7 @@ OLLAMA = [
     ("ollama run qwen3:8b", "rtx3060-12gb", (4096, 1, 512, "q4_k_m", "fp16")),
     ("ollama run qwen3:8b 'why is the sky blue?' --verbose", "rtx4090", (32768, 1, 1024, "q4_k_m", "fp16")),
     ("ollama run --think high qwen3:8b", "h100", (40960, 1, 2048, "q4_k_m", "fp16")),
-    ("OLLAMA_CONTEXT_LENGTH=32768 ollama run llama3.1:8b", "rtx2060", (32768, 1, 512, "q4_k_m", "fp16")),
+    ("OLLAMA_CONTEXT_LENGTH=32768 ollama run llama3.1:8b", "rtx2060-6gb", (32768, 1, 512, "q4_k_m", "fp16")),
     ("OLLAMA_NUM_PARALLEL=2 ollama run llama3.1:8b-instruct-q8_0", "rtx4090", (32768, 2, 1024, "q8_0", "fp16")),
     ("OLLAMA_NUM_PARALLEL=2 ollama run qwen3.5:9b", "rtx4090", (32768, 1, 1024, "q4_k_m", "fp16")),
     (

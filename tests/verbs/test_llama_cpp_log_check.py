@@ -136,13 +136,13 @@ def test_layers_that_llama_cpp_itself_leaves_to_the_host(log: Any) -> None:
     """Its own fitting, on what was free of the card beside its margin of 1 GiB, and the buffers of what it chose."""
     found = package.capacity_from_log(log(FITTED))
     assert found.gpus is not None
-    assert (found.gpus.gpu, found.gpus.memory_bytes) == ("rtx2060", 5738 * 2**20)
+    assert (found.gpus.gpu, found.gpus.memory_bytes) == ("rtx2060-6gb", 5738 * 2**20)
     assert {name: off(found)[name] for name in ("cache memory", "KV buffer")} == {"cache memory": 0, "KV buffer": 0}
     compute = next(row for row in found.rows if row.name == "compute buffer")
     assert compute.printed is not None
     assert (compute.predicted_low or 0) <= compute.printed <= (compute.predicted_high or 0)
     asked: dict[str, Any] = {"engine": "llama-cpp", "weight_dtype": "q4_0", "context": 32768, "gpus": 1}
-    assert package.capacity("llama-3.1-8b", gpu="rtx2060", gpu_memory="5141MiB", **asked).n_gpu_layers == 15
+    assert package.capacity("llama-3.1-8b", gpu="rtx2060-6gb", gpu_memory="5141MiB", **asked).n_gpu_layers == 15
 
 
 def test_ollamas_own_engine(log: Any) -> None:

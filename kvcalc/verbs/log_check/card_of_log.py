@@ -149,7 +149,8 @@ def _nearest(gpu: Gpu, memory: Fraction) -> tuple[bool, Fraction, bool]:
 
 def _newest(gpu: Gpu) -> tuple[bool, bool, tuple[int, ...], int]:
     major, minor = gpu.compute_capability or (0, 0)
-    return gpu.name != DEFAULT_GPU, not gpu.is_measured, (-major, -minor), -(gpu.multiprocessors or 0)
+    exact = gpu.is_measured and bool(gpu.multiprocessors or gpu.bf16_dense_tflops)
+    return gpu.name != DEFAULT_GPU, not exact, (-major, -minor), -(gpu.multiprocessors or 0)
 
 
 def _unlike_any(memory: Fraction | int | None) -> Gpu:
