@@ -98,7 +98,8 @@ class Clock:
 
     def _number(self, text: str) -> int:
         try:
-            number = Decimal(text) if len(text) <= _LONGEST_DATE and text.isascii() else None
+            plain = len(text) <= _LONGEST_DATE and text.isascii() and "_" not in text
+            number = Decimal(text) if plain else None
         except InvalidOperation:
             number = None
         if number is None:

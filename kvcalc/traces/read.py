@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 from array import array
-from itertools import chain, islice
+from itertools import accumulate, chain, islice
+from operator import lt
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from kvcalc.errors import KvcalcError, nearest_or_all
+from kvcalc.traces.at_once import counts, times
 from kvcalc.traces.clock import Clock
 from kvcalc.traces.columns import ARRIVAL, HASHES, INPUT, OUTPUT, UNITS, columns_of, holds_texts
 from kvcalc.traces.lines import lines_of
@@ -26,6 +28,8 @@ MAX_HASHES = 5 * 10**7
 """Blocks of all requests together."""
 _LINES_LOOKED_AT = 8
 """Of a list of JSON, to say what it holds."""
+_AT_ONCE = 1 << 12
+"""Rows of CSV."""
 _MOST_DIGITS = 13
 """Of numbers of tokens; one of fewer is within the limit."""
 _DELIMITERS = ",;\t"
@@ -89,6 +93,41 @@ class _Reader:
         return self._trace(columns)
 
     def _rows(self, rows: Iterator[Sequence[str]], places: dict[str, int], named: int) -> None:
+        more = True
+        while more:
+            some: list[Sequence[str]] = []
+            try:
+                some.extend(islice(rows, _AT_ONCE))
+                more = bool(some)
+            finally:  # what is wrong in a row above comes first
+                if not self._added_at_once(some, places, named):
+                    self._one_by_one(some, places, named)
+
+    def _added_at_once(self, rows: Sequence[Sequence[str]], places: dict[str, int], named: int) -> bool:
+        """Whether the rows are written as they mostly are; if not, nothing of them is taken."""
+        if {*map(len, rows)} != {named} or len(self._inputs) + len(rows) > MAX_REQUESTS:
+            return False
+        columns = [*zip(*rows, strict=True)]
+        prompts, generated = (counts(columns[places[said]]) for said in (INPUT, OUTPUT))
+        if prompts is None or generated is None or max(*prompts, *generated) > MAX_CONTEXT:
+            return False
+        if ARRIVAL in places:
+            try:
+                arrivals = times(columns[places[ARRIVAL]], self._clock)
+            except KvcalcError:
+                return False
+            if arrivals is None:
+                return False
+            latest = [*accumulate(arrivals, max, initial=self._latest)]
+            self._disordered += sum(map(lt, arrivals, latest))
+            self._latest = latest[-1]
+            self._arrivals.extend(arrivals)
+        self._inputs.extend(prompts)
+        self._outputs.extend(generated)
+        self._number += len(rows)
+        return True
+
+    def _one_by_one(self, rows: Sequence[Sequence[str]], places: dict[str, int], named: int) -> None:
         at_input, at_output, at_time = places[INPUT], places[OUTPUT], places.get(ARRIVAL)
         last = max(places.values())
         for row in rows:

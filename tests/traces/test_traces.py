@@ -121,6 +121,7 @@ WRONG = [
     (HEADER + "1e30,2,3\n", ":2: a time must be a number from 0"),
     (HEADER + "9" * 4000 + ",2,3\n", ":2: the time 999"),
     (HEADER + "yesterday,2,3\n", ":2: not a time: 'yesterday'"),
+    (HEADER + "1_0,2,3\n", ":2: not a time: '1_0'"),
     (HEADER + "2023-13-45 00:00:00,2,3\n", ":2: not a time"),
     (HEADER + "1700000000000,2,3\n", ":2: the time 1700000000000 is more than a century in s; --time-unit says"),
     ('{"conversations": [{"from": "human", "value": "hi"}]}\n', "holds texts, whose tokens depend on a tokenizer"),

@@ -15,10 +15,13 @@ from kvcalc.note import Note, note
 from kvcalc.scenario import Workload
 from kvcalc.units import MAX_CONTEXT
 from kvcalc.verbs.bounds.decode import decode_bound, why_no_bound
+from kvcalc.verbs.demand.bounds import steps_over_time
 from kvcalc.verbs.demand.fewest_gpus import alike, points_of
-from kvcalc.verbs.demand.held import TOKENS, Slopes, Steps, held
+from kvcalc.verbs.demand.held import Slopes, Steps, held
+from kvcalc.verbs.demand.lines import lines_over_time
 from kvcalc.verbs.demand.over_time import BUCKETS, OverTime
-from kvcalc.verbs.demand.quantiles import percentile, percentile_of
+from kvcalc.verbs.demand.pieces import TOKENS, of_slopes
+from kvcalc.verbs.demand.quantiles import percentile_of, percentiles
 from kvcalc.verbs.demand.result import (
     POINTS,
     CacheOverTime,
@@ -31,7 +34,6 @@ from kvcalc.verbs.demand.result import (
 )
 from kvcalc.verbs.demand.reuse import prefix_hits
 from kvcalc.verbs.demand.stays import poisson, stays_of
-from kvcalc.verbs.demand.sweep import lines_over_time, steps_over_time
 from kvcalc.verbs.notes.not_modelled import not_modelled
 from kvcalc.verbs.notes.of_answers import all_drafted_kept, no_legal_deployment, unknown_weights
 from kvcalc.verbs.notes.of_gpus import gpu_notes
@@ -82,7 +84,8 @@ def demand(scenario: Scenario, trace: Trace, serving: Serving) -> Demand:
     tokens = lines_over_time(stays, TOKENS, 0)
     counts = {name: percentile_of(tokens.slopes, share) for name, share in _SHARES.items()}
     counts["max"] = max(tokens.slopes)
-    cache = _Cache.of(each, stays, tokens)
+    tokens_at = percentiles(tokens, tuple(_SHARES.values()))
+    cache = _Cache.of(each, stays, tokens, tokens_at)
     mean_requests = Fraction(sum(number * ticks for number, ticks in tokens.slopes.items()), tokens.ticks)
     batches = {"mean": -(-mean_requests.numerator // mean_requests.denominator), **counts}
     wanted = [alike(at, cache.bytes[at], batches[at], longest, each.one) for at in POINTS]
@@ -103,7 +106,7 @@ def demand(scenario: Scenario, trace: Trace, serving: Serving) -> Demand:
         cache=CacheOverTime(*(cache.bytes[at] for at in POINTS)),
         tokens=CountOverTime(
             round(float(_mean(tokens)), 3),
-            *(_up(percentile(tokens, share)) for share in (*_SHARES.values(), Fraction(1))),
+            *map(_up, (*tokens_at, Fraction(tokens.highest, tokens.scale))),
         ),
         requests=CountOverTime(round(float(mean_requests), 6), *counts.values()),
         gpus=GpusOverTime(used.gpu, *(([each.count for each, _ in found]) or [None] * len(POINTS))),
@@ -162,19 +165,22 @@ class _Cache(NamedTuple):
     peaks: tuple[int, ...]
 
     @classmethod
-    def of(cls, each: Held, stays: Stays, tokens: OverTime) -> _Cache:
+    def of(cls, each: Held, stays: Stays, tokens: OverTime, tokens_at: list[Fraction]) -> _Cache:
         """Where bytes are a multiple of tokens, so are their percentiles."""
-        shape, factor, base = each.each, Fraction(1), 0
+        shape, factor, base, shares = each.each, Fraction(1), 0, tuple(_SHARES.values())
         if isinstance(shape, Slopes) and shape.bytes == (0,):
             over, factor, base = tokens, Fraction(shape.rates[0], shape.every), each.base_bytes
+            found = tokens_at
         elif isinstance(shape, Steps):  # in whole blocks: small integers are added faster
             block, base = gcd(*shape.bytes) or 1, each.base_bytes
             factor = Fraction(block)
             small = shape._replace(bytes=tuple(taken // block for taken in shape.bytes))
-            over = steps_over_time(stays, small, 0, tuple(_SHARES.values()), max(tokens.slopes))
+            over = steps_over_time(stays, small, 0, shares, max(tokens.slopes))
+            found = percentiles(over, shares)
         else:
-            over = lines_over_time(stays, shape, each.base_bytes)
-        points = {at: _up(base + factor * percentile(over, share)) for at, share in _SHARES.items()}
+            over = lines_over_time(stays, of_slopes(shape), each.base_bytes)
+            found = percentiles(over, shares)
+        points = {at: _up(base + factor * each) for at, each in zip(_SHARES, found, strict=True)}
         mean = base + factor * _mean(over)
         peaks = tuple(_up(base + factor * Fraction(peak, over.scale)) for peak in over.buckets)
         return cls({"mean": round(mean), **points, "max": max(peaks)}, peaks)

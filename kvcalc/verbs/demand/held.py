@@ -67,10 +67,6 @@ class Held(NamedTuple):
     one: Callable[[int, int], int]
 
 
-TOKENS = Slopes((0,), (0,), (1,), 1)
-"""What a request holds, in tokens."""
-
-
 def held(ranks: Ranks, deployment: Deployment, longest: int) -> Held:
     """What requests of up to so many tokens hold on a deployment.
 

@@ -1,23 +1,14 @@
-"""How long requests hold how much, and what a sweep over time keeps to say so."""
+"""How long requests hold how much."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kvcalc.verbs.demand.stays import Stays
-
 BUCKETS = 60
 """Equal parts of the time, of each of which the most is kept, for a picture."""
-REMEMBERED = 1 << 17
-"""What so many events change is worked out once."""
-
-BEGINS, ENDS, REACHES = 0, 1, 2
-KIND = 2
-"""Bits of those, above which an event has its tokens."""
 
 
 class Rising(NamedTuple):
@@ -61,42 +52,6 @@ class OverTime(NamedTuple):
         return max(self.buckets)
 
 
-class Sweep:
-    """The sum while time passes.
-
-    Args:
-        base: what is there without any request.
-        scale: of all values.
-        shift: bits of what happens.
-    """
-
-    def __init__(self, base: int, scale: int, stays: Stays, shift: int) -> None:
-        self.level: dict[int, int] = {}
-        self.rising = Rising([], [], [])
-        self.slopes: dict[int, int] = {}
-        self.buckets = [base * scale] * BUCKETS
-        self.scale = scale
-        self._token, self._shift, self._end = stays.token, shift, stays.end
-        self._value, self._now = base * scale, 0
-
-    def before(self, time: int, codes: list[int]) -> list[int]:
-        """Sweeps over all that happens before a time, and gives the events that are left."""
-        codes.sort()
-        stop = bisect_left(codes, time << self._shift)
-        self._over(codes[:stop])
-        return codes[stop:]
-
-    def edges(self) -> list[int]:
-        """Events that are of no request."""
-        return []
-
-    def events(self, start: int, prompt: int, whole: int) -> list[int]:
-        """Of a request that begins at a time with its prompt, and ends with `whole` tokens."""
-        raise NotImplementedError
-
-    def over_time(self) -> OverTime:
-        """What was found of all the time."""
-        raise NotImplementedError
-
-    def _over(self, codes: list[int]) -> None:
-        raise NotImplementedError
+def bucket_edges(end: int) -> list[int]:
+    """When each bucket begins, and when the last ends."""
+    return [-(-part * end // BUCKETS) for part in range(BUCKETS + 1)]

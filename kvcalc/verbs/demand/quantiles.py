@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import compress
 from math import ceil
 from typing import TYPE_CHECKING
+
+from kvcalc.verbs.demand.over_time import Rising
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,19 +23,25 @@ Stretch = tuple[int, int, int]
 """From, to, ticks: constant where both are equal."""
 
 
-def percentile(over: OverTime, share: Fraction) -> Fraction:
-    """The least value that is not exceeded for at least such a share of the time: 1 gives the most."""
-    target = over.ticks * share
-    if share == 1:
-        return Fraction(over.highest, over.scale)
+def percentiles(over: OverTime, shares: Sequence[Fraction]) -> list[Fraction]:
+    """For each of these ascending shares of the time, the least value that is not exceeded for at least so long."""
     if not over.rising.low:
-        return Fraction(percentile_of(over.level, share), over.scale)
-    low, high = _bracket(over, float(share))
-    inside, below = _within(over, low, high)
-    if not _holds(inside, below, low, high, target):
-        low, high = -1, over.highest
-        inside, below = _within(over, low, high)
-    return _search(inside, below, low, high, target) / over.scale
+        return [Fraction(percentile_of(over.level, share), over.scale) for share in shares]
+    found, rest, passed = list[Fraction](), over.rising, 0
+    for share in shares:
+        target = over.ticks * share
+        low, high = _bracket(over, float(share))
+        above = [end > low for end in rest.high]
+        passed += sum(rest.ticks)
+        rest = Rising(*([*compress(every, above)] for every in rest))
+        passed -= sum(rest.ticks)
+        inside, below = _within(rest, over.level, low, high)
+        below += passed
+        if not _holds(inside, below, low, high, target):
+            low, high = -1, over.highest
+            inside, below = _within(over.rising, over.level, low, high)
+        found.append(_search(inside, below, low, high, target) / over.scale)
+    return found
 
 
 def percentile_of(lasting: Mapping[int, int], share: Fraction) -> int:
@@ -45,12 +54,10 @@ def percentile_of(lasting: Mapping[int, int], share: Fraction) -> int:
     return value
 
 
-def _within(over: OverTime, low: int, high: int) -> tuple[list[Stretch], int]:
-    """Stretches that are above `low` at some time and below or at `high` at another, and the ticks of those below."""
-    starts, ends, ticks = over.rising
-    inside = [each for each in zip(starts, ends, ticks, strict=True) if each[1] > low and each[0] < high]
-    below = sum([each for end, each in zip(ends, ticks, strict=True) if end <= low])
-    for value, lasting in over.level.items():
+def _within(rising: Rising, level: Mapping[int, int], low: int, high: int) -> tuple[list[Stretch], int]:
+    """Of stretches above `low` those that reach down to `high`, and the ticks of what is below `low`."""
+    inside, below = [each for each in zip(*rising, strict=True) if each[0] < high], 0
+    for value, lasting in level.items():
         if value <= low:
             below += lasting
         elif value <= high:

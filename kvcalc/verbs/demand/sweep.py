@@ -1,98 +1,135 @@
-"""What all requests hold together over time: a sum of lines and steps, swept from the first arrival to the last end.
+"""A sweep over time of what all requests hold together, from the first arrival to the last end.
 
 Everything is an integer: values are kept times `scale`, so that no slope is rounded. An event is one integer too, its
 time above what happens then: a number of tokens, and whether a request begins with them, ends with them, or reaches
-them while it generates. So events are sorted as fast as integers are.
+them while it generates. So events are sorted as fast as integers are, and many are added up in one go.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from typing import TYPE_CHECKING
-
-from kvcalc.verbs.demand.climbs import Climbs
-from kvcalc.verbs.demand.jumps import Jumps
-from kvcalc.verbs.demand.lines import Lines
-from kvcalc.verbs.demand.windows import held_in
+from bisect import bisect_left, bisect_right
+from itertools import accumulate, compress
+from operator import add, mul, sub
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from fractions import Fraction
-    from typing import TypeVar
+    from collections.abc import Iterable, Sequence
+    from typing import Self
 
-    from kvcalc.verbs.demand.held import Slopes, Steps
-    from kvcalc.verbs.demand.over_time import OverTime, Sweep
+    from kvcalc.verbs.demand.pieces import Pieces
     from kvcalc.verbs.demand.stays import Stays
 
-    Swept = TypeVar("Swept", bound=Sweep)
-
+_BEGINS, _ENDS, _REACHES = 0, 1, 2
+_KIND = 2
+"""Bits of those, above which an event has its tokens."""
 _FLUSH = 1 << 15
 """Events after which what lies before the next request is swept: what is kept of the future stays small.
 
 Where more than that lies in the future, it is swept when as many have come again: each is sorted a few times only.
 """
+_TOGETHER = 1 << 13
+"""Requests whose events are made in one go."""
+_REMEMBERED = 1 << 17
+"""What so many events change is worked out once."""
 
 
-_SOON_LOOKED_AT = 24
-"""Steps of a request: more take longer to be looked at one by one than two sweeps over its beginning and end."""
-_LOOKED_AT = 1000
-"""Requests whose steps are counted."""
+class Stretches(NamedTuple):
+    """What is held between one event and the next, for times that follow each other: lists of one length.
+
+    Attributes:
+        begins: in ticks.
+        ticks: how long each lasts; none is 0.
+        lows: at its beginning, at least.
+        highs: at its end, at least.
+        overs: how much more it may be all the time.
+        slopes: by which it rises with each tick.
+    """
+
+    begins: list[int]
+    ticks: list[int]
+    lows: list[int]
+    highs: list[int]
+    overs: list[int]
+    slopes: list[int]
 
 
-def lines_over_time(stays: Stays, each: Slopes, base: int) -> OverTime:
-    """What requests hold together whose bytes grow along lines.
+class Sweep:
+    """The sum while time passes.
 
     Args:
-        stays: the requests.
-        each: what one holds.
+        each: what a request holds.
         base: what is there without any.
-    """
-    return _swept(Lines(each, base, stays), stays).over_time()
-
-
-def steps_over_time(stays: Stays, each: Steps, base: int, shares: Sequence[Fraction], most: int) -> OverTime:
-    """The same of requests whose bytes jump, exact for the most and for percentiles of some shares of the time.
-
-    Args:
         stays: the requests.
-        each: what one holds.
-        base: what is there without any.
-        shares: of which percentiles are asked for.
-        most: requests at the same time.
     """
-    if _steps_of_a_request(stays, each) <= _SOON_LOOKED_AT:
-        return jumps_over_time(stays, each, base)
-    return climbs_over_time(stays, each, base, shares, most)
 
+    def __init__(self, each: Pieces, base: int, stays: Stays) -> None:
+        self.scale, self._each, self._stays = stays.token * each.every, each, stays
+        self._shift = (stays.longest + 2).bit_length() + _KIND
+        self._value, self._slope, self._more, self._now = base * self.scale, 0, 0, 0
+        self._jumps, self._turns, self._spreads = dict[int, int](), dict[int, int](), dict[int, int]()
 
-def _steps_of_a_request(stays: Stays, each: Steps) -> int:
-    """On average, of some of them."""
-    apart = 1 + stays.number // _LOOKED_AT
-    lengths = [*zip(stays.prompts[::apart], stays.generated[::apart], strict=True)]
-    places = [(bisect_right(each.tokens, prompt), bisect_right(each.tokens, prompt + more)) for prompt, more in lengths]
-    return sum(last - first for first, last in places) // len(places)
+    def swept(self, edges: Iterable[int]) -> Self:
+        """After all the time, in which stretches end at these moments too."""
+        stays, most = self._stays, _FLUSH
+        codes = [edge << self._shift | _REACHES for edge in edges]
+        for first in range(0, stays.number, _TOGETHER):
+            some = slice(first, first + _TOGETHER)
+            starts = stays.starts[some]
+            if len(codes) >= most:
+                codes = self._before(starts[0], codes)
+                most = max(_FLUSH, 2 * len(codes))
+            codes += self._events(starts, stays.prompts[some], stays.generated[some])
+        self._before(stays.end + 1, codes)
+        return self
 
+    def _before(self, time: int, codes: list[int]) -> list[int]:
+        """Sweeps over all that happens before a time, and gives the events that are left."""
+        codes.sort()
+        stop = bisect_left(codes, time << self._shift)
+        for first in range(0, stop, _FLUSH):
+            self._over(codes[first : min(stop, first + _FLUSH)])
+        return codes[stop:]
 
-def jumps_over_time(stays: Stays, each: Steps, base: int) -> OverTime:
-    """Jump by jump, exact for all percentiles."""
-    return _swept(Jumps(each, base, stays), stays).over_time()
+    def _events(self, starts: Sequence[int], prompts: Sequence[int], generated: Sequence[int]) -> list[int]:
+        token, shift, corners = self._stays.token, self._shift, self._each.tokens
+        wholes = [*map(add, prompts, generated)]
+        ends = [start + more * token for start, more in zip(starts, generated, strict=True)]
+        codes = [start << shift | tokens << _KIND | _BEGINS for start, tokens in zip(starts, prompts, strict=True)]
+        codes += [end << shift | tokens << _KIND | _ENDS for end, tokens in zip(ends, wholes, strict=True)]
+        last = corners[-1]
+        for start, prompt, whole in zip(starts, prompts, wholes, strict=True):
+            if prompt < last and whole > corners[first := bisect_right(corners, prompt)]:
+                origin = start - prompt * token
+                reached = corners[first : bisect_left(corners, whole, first)]
+                codes += [(origin + at * token) << shift | at << _KIND | _REACHES for at in reached]
+        return codes
 
+    def _over(self, codes: list[int]) -> None:
+        shift, mask = self._shift, (1 << self._shift) - 1
+        happening = [code & mask for code in codes]
+        self._learn(set(happening))
+        times = [self._now, *[code >> shift for code in codes]]
+        ticks = [*map(sub, times[1:], times)]
+        slopes = [*accumulate(map(self._turns.__getitem__, happening), initial=self._slope)]
+        overs = [*accumulate(map(self._spreads.__getitem__, happening), initial=self._more)]
+        rises = [*map(mul, slopes, ticks)]
+        lows = [*accumulate(map(add, rises, map(self._jumps.__getitem__, happening)), initial=self._value)]
+        self._now, self._slope, self._more, self._value = times[-1], slopes[-1], overs[-1], lows[-1]
+        highs = [*map(add, lows, rises)]
+        self._keep(Stretches(*([*compress(every, ticks)] for every in (times, ticks, lows, highs, overs, slopes))))
 
-def climbs_over_time(stays: Stays, each: Steps, base: int, shares: Sequence[Fraction], most: int) -> OverTime:
-    """In a sweep that looks at no step, and a look at the few windows of time in which a percentile may lie."""
-    climbs = _swept(Climbs(each, base, stays, most), stays)
-    windows, level = climbs.told(shares)
-    for value, ticks in held_in(windows, each, base, stays).items():
-        level[value] = level.get(value, 0) + ticks
-    return climbs.over_time()._replace(level=level)
+    def _learn(self, happening: set[int]) -> None:
+        """What events change, by their tokens."""
+        each, token = self._each, self._stays.token
+        if len(self._jumps) > _REMEMBERED:
+            for known in (self._jumps, self._turns, self._spreads):
+                known.clear()
+        for what in happening - self._jumps.keys():
+            tokens, kind = what >> _KIND, what & ((1 << _KIND) - 1)
+            comes = (0, 0, 0) if kind == _ENDS else each.after(tokens)
+            goes = (0, 0, 0) if kind == _BEGINS else each.before(tokens)
+            low, rate, over = map(sub, comes, goes)
+            self._jumps[what], self._turns[what], self._spreads[what] = low * token, rate, over * token
 
-
-def _swept(sweep: Swept, stays: Stays) -> Swept:
-    codes, most = sweep.edges(), _FLUSH
-    for start, prompt, generated in zip(stays.starts, stays.prompts, stays.generated, strict=True):
-        if len(codes) >= most:
-            codes = sweep.before(start, codes)
-            most = max(_FLUSH, 2 * len(codes))
-        codes += sweep.events(start, prompt, prompt + generated)
-    sweep.before(stays.end + 1, codes)
-    return sweep
+    def _keep(self, some: Stretches) -> None:
+        raise NotImplementedError

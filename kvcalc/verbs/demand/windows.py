@@ -1,32 +1,35 @@
-"""How long so much is held in windows of time: each request that is there is looked at step by step."""
+"""What is held in windows of time: each request that is there is looked at step by step."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from itertools import pairwise
+from bisect import bisect_left, bisect_right
+from itertools import accumulate, compress, pairwise
+from operator import sub
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from kvcalc.verbs.demand.held import Steps
     from kvcalc.verbs.demand.stays import Stays
 
 
-class _Stay(NamedTuple):
-    """A request that is there in a window.
+class Window(NamedTuple):
+    """What is held in a window: lists of one length.
 
     Attributes:
-        origin: when it would have had no token, in ticks: with its first output begins the token after its prompt.
+        begin: in ticks.
+        values: one after another.
+        ticks: how long each lasts.
     """
 
-    start: int
-    end: int
-    origin: int
+    begin: int
+    values: list[int]
+    ticks: list[int]
 
 
-def held_in(windows: Iterable[tuple[int, int]], each: Steps, base: int, stays: Stays) -> dict[int, int]:
-    """How many ticks so much is held in all windows together.
+def looked_at(windows: Iterable[tuple[int, int]], each: Steps, base: int, stays: Stays) -> Iterator[Window]:
+    """What is held in windows of time.
 
     Args:
         windows: from one time to another, ascending, apart from each other.
@@ -34,36 +37,51 @@ def held_in(windows: Iterable[tuple[int, int]], each: Steps, base: int, stays: S
         base: what is there without any.
         stays: the requests.
     """
-    token, corners, level = stays.token, each.tokens, dict[int, int]()
-    rises = [0, *(high - low for low, high in pairwise(each.bytes))]
-    coming = zip(stays.starts, stays.prompts, stays.generated, strict=True)
-    following, there = next(coming, None), list[_Stay]()
+    token, taken, starts = stays.token, each.bytes, stays.starts
+    corners = (*each.tokens, max(each.tokens[-1], stays.longest) + 2)  # none comes to the last
+    after = [at * token for at in corners]
+    most = taken[-1]
+    shift = (2 * most).bit_length()  # an event is its time, and below it what it changes, by `most` too much
+    mask = (1 << shift) - 1
+    steps = [most, *(high - low + most for low, high in pairwise(taken)), most]
+    reaching = [(time << shift) + step for time, step in zip(after, steps, strict=True)]
+    there, known = list[tuple[int, int, int]](), 0  # end, when it would have had no token, tokens at the end
     for begin, stop in windows:
-        there = [stay for stay in there if stay.end > begin]
-        while following is not None and following[0] < stop:
-            start, prompt, generated = following
-            if (end := start + generated * token) > begin:
-                there.append(_Stay(start, end, start - (prompt + 1) * token))
-            following = next(coming, None)
-        held, changes = base, dict[int, int]()
-        for start, end, origin in there:
-            since, until = max(start, begin), min(end, stop)
-            tokens, in_the_end = (since - origin) // token, (until - origin - 1) // token
-            first = last = bisect_right(corners, tokens)
-            if in_the_end > tokens:
-                last = bisect_right(corners, in_the_end, first)
-                for at, rise in zip(corners[first:last], rises[first:last], strict=True):
-                    time = origin + at * token
-                    changes[time] = changes.get(time, 0) + rise
-            if start > begin:
-                changes[start] = changes.get(start, 0) + each.bytes[first - 1]
-            else:
-                held += each.bytes[first - 1]
-            if end < stop:
-                changes[end] = changes.get(end, 0) - each.bytes[last - 1]
-        now = begin
-        for time in sorted(changes):
-            level[held] = level.get(held, 0) + time - now
-            held, now = held + changes[time], time
-        level[held] = level.get(held, 0) + stop - now
-    return level
+        here, later = bisect_right(starts, begin, known), bisect_left(starts, stop, known)
+        there = [stay for stay in (*there, *_stays(stays, known, here)) if stay[0] > begin]
+        places = [bisect_right(corners, (begin - origin) // token) for _, origin, _ in there]
+        held = base + sum([taken[place - 1] for place in places])
+        codes = list[int]()
+        for (end, origin, _), place in zip(there, places, strict=True):
+            until = min(end, stop) - origin
+            if after[place] < until:
+                codes.append((origin << shift) + reaching[place])
+                if after[place + 1] < until:
+                    last, first = bisect_left(after, until, place), origin << shift
+                    codes += [first + step for step in reaching[place + 1 : last]]
+        for start, stay in zip(starts[here:later], _stays(stays, here, later), strict=True):
+            end, origin, _ = stay
+            there.append(stay)
+            place = bisect_right(corners, (start - origin) // token)
+            last, first = bisect_left(after, min(end, stop) - origin, place), origin << shift
+            codes.append((start << shift) + taken[place - 1] + most)
+            codes += [first + step for step in reaching[place:last]]
+        codes += [
+            (end << shift) + most - taken[bisect_right(corners, whole) - 1] for end, _, whole in there if end < stop
+        ]
+        codes.sort()
+        known = max(known, later)
+        times = [begin, *[code >> shift for code in codes], stop]
+        ticks = [*map(sub, times[1:], times)]
+        values = accumulate([(code & mask) - most for code in codes], initial=held)
+        yield Window(begin, [*compress(values, ticks)], [*filter(None, ticks)])
+
+
+def _stays(stays: Stays, first: int, last: int) -> Iterator[tuple[int, int, int]]:
+    """The end of each of these, when it would have had no token, and its tokens at the end.
+
+    With its first output begins the token after its prompt.
+    """
+    token, some = stays.token, slice(first, last)
+    for start, prompt, generated in zip(stays.starts[some], stays.prompts[some], stays.generated[some], strict=True):
+        yield start + generated * token, start - (prompt + 1) * token, prompt + generated

@@ -1,9 +1,11 @@
-"""Steps that are counted by their periods, beside each step looked at by itself."""
+"""Steps that are mostly not looked at, beside every request at every moment."""
 
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,11 +16,12 @@ from hypothesis import strategies as st
 import kvcalc
 from kvcalc.memory import Ranks
 from kvcalc.scenario.make import make_scenario
+from kvcalc.verbs.demand.bounds import steps_over_time
 from kvcalc.verbs.demand.held import Steps, held
-from kvcalc.verbs.demand.quantiles import percentile
+from kvcalc.verbs.demand.over_time import BUCKETS, bucket_edges
+from kvcalc.verbs.demand.quantiles import percentile_of, percentiles
 from kvcalc.verbs.demand.staircases import Staircase, staircases
 from kvcalc.verbs.demand.stays import Stays
-from kvcalc.verbs.demand.sweep import climbs_over_time, jumps_over_time
 
 if TYPE_CHECKING:
     import random
@@ -52,16 +55,34 @@ def drawn_stays(draw: random.Random) -> Stays:
     return Stays(1000, token, starts, prompts, generated, array("q", range(number)), (0, 0))
 
 
+def moment_by_moment(stays: Stays, steps: Steps, base: int) -> tuple[dict[int, int], list[int]]:
+    """How long so much is held, and the most in each bucket, every request asked whenever something changes."""
+    taken = [steps.bytes[bisect_right(steps.tokens, tokens) - 1] for tokens in range(LONGEST + 1)]
+    coming = [*zip(stays.starts, stays.prompts, stays.generated, strict=True)]
+    moments = {start + token * stays.token for start, _, generated in coming for token in range(generated + 1)}
+    moments |= {0, *bucket_edges(stays.end)}
+    level, most = dict[int, int](), [0] * BUCKETS
+    for now, until in pairwise(sorted(moments)):
+        held_then = base
+        for start, prompt, generated in coming:
+            if start <= now < start + generated * stays.token:
+                held_then += taken[prompt + 1 + (now - start) // stays.token]
+        level[held_then] = level.get(held_then, 0) + until - now
+        bucket = now * BUCKETS // stays.end
+        most[bucket] = max(most[bucket], held_then)
+    return level, most
+
+
 @examples(40)
-@given(st.randoms(use_true_random=False), st.sampled_from([1, 500, 10_000]))
-def test_counted_steps_are_those_looked_at(draw: random.Random, most: int) -> None:
-    """Of a list of phases that is cut too, as it is with very many requests at the same time."""
+@given(st.randoms(use_true_random=False))
+def test_steps_are_those_of_every_moment(draw: random.Random) -> None:
     steps, stays = drawn_steps(draw), drawn_stays(draw)
-    looked_at, counted = jumps_over_time(stays, steps, 7), climbs_over_time(stays, steps, 7, SHARES, max(most, 60))
-    assert [percentile(counted, share) for share in SHARES] == [percentile(looked_at, share) for share in SHARES]
-    assert counted.buckets == looked_at.buckets
-    assert counted.sum == looked_at.sum
-    assert sum(counted.level.values()) == stays.end
+    level, most = moment_by_moment(stays, steps, 7)
+    found = steps_over_time(stays, steps, 7, SHARES, stays.number)
+    assert percentiles(found, SHARES) == [percentile_of(level, share) for share in SHARES]
+    assert found.buckets == tuple(most)
+    assert found.sum == 2 * sum(value * ticks for value, ticks in level.items())
+    assert sum(found.level.values()) == stays.end
 
 
 @examples(40)
