@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,9 @@ _OTHER_SUFFIXES = {".safetensors"}
 _CONFIG_FILE = "config.json"
 BESIDE = "name the config.json beside it"
 """Words of a refusal of a file that lies where a config.json does."""
+
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+"""How paths of Windows begin."""
 
 _KEYS_OF_CONFIGS = {"model_type", "architectures", "text_config"}
 """Keys that a config.json has and no model file."""
@@ -58,7 +62,7 @@ def is_spelled_as_path(text: str, path: Path) -> bool:
     if is_address(text):
         return False
     suffixes = _YAML_SUFFIXES | _OTHER_SUFFIXES | _IMPORTED_SUFFIXES
-    return path.suffix.lower() in suffixes or text.startswith((".", "~", "/"))
+    return path.suffix.lower() in suffixes or text.startswith((".", "~", "/")) or _DRIVE.match(text) is not None
 
 
 def holds_model(path: Path) -> bool:
@@ -119,8 +123,8 @@ def _imported_model(path: Path, shown: str, assumed: Mapping[str, Any], is_model
     try:
         found = import_path(path, shown, assumed)
     except KvcalcError as error:
-        if path.suffix.lower() == ".gguf" and not is_there(path) and is_model(path.stem):
-            raise type(error)(*error.args, f"{NEXT}kvcalc estimate {shlex.quote(path.stem)}") from error
+        if not is_there(path):
+            raise
         from kvcalc.catalogue.next_step import with_next_step  # only where something went wrong
 
         def attempt(more: Mapping[str, Any]) -> object:

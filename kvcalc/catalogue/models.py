@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from kvcalc.catalogue.found_model import GGUF_ENGINE, FoundModel
 from kvcalc.catalogue.hub_ids import paths_with_hub_id
 from kvcalc.catalogue.model_files import MAX_SHOWN, holds_model, is_path, is_spelled_as_path, model_at
 from kvcalc.errors import KvcalcError, UnknownModelError
+from kvcalc.files import is_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -115,10 +117,24 @@ def _shipped_model(path: Path) -> FoundModel:
 
 def _model_at(path: Path, text: str, assumed: Mapping[str, Any]) -> FoundModel:
     if text and is_path(text, path):
-        return model_at(path, text, assumed, _is_known)
+        try:
+            return model_at(path, text, assumed, _is_known)
+        except KvcalcError as error:
+            if is_there(path):
+                raise
+            raise type(error)(*error.args, *_of_its_name(text)) from error
     from kvcalc.catalogue.no_such_model import no_such_model  # only where something went wrong
 
     raise UnknownModelError(*no_such_model(text), typed=text)
+
+
+def _of_its_name(text: str) -> tuple[str, ...]:
+    """A command with the model that a path is named after, whose file is not here."""
+    from kvcalc.catalogue.elsewhere import name_in_path  # only where something went wrong
+    from kvcalc.catalogue.suggestions import step
+
+    name = name_in_path(text)
+    return () if name is None or not _is_known(name) else step(f"estimate {shlex.quote(name)}")
 
 
 def _hub_model(text: str, assumed: Mapping[str, Any]) -> FoundModel:

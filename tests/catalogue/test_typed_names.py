@@ -91,6 +91,18 @@ def test_a_gguf_file_that_is_not_there_is_offered_by_its_name(kvcalc: Kvcalc) ->
     assert find_model("Qwen3-8B-Q8_0").model.weight_dtype == "q8_0"
 
 
+@for_each(
+    "path", ["/srv/Qwen3-8B", "/hub/models--Qwen--Qwen3-8B/snapshots/abc", r"D:\models\Qwen3-8B", "~/none/Qwen3-8B/"]
+)
+def test_a_folder_that_is_not_there_is_offered_by_its_name(kvcalc: Kvcalc, path: str) -> None:
+    told = kvcalc("estimate", path)
+    assert (told.code, told.stderr.rpartition("/")[2].rpartition(" ")[2]) == (2, "Qwen3-8B\n")
+
+
+def test_a_folder_of_no_known_model_is_offered_nothing(kvcalc: Kvcalc) -> None:
+    assert "next:" not in kvcalc("estimate", "/data/models").stderr
+
+
 def test_the_copy_of_another_organisation_may_be_another_file() -> None:
     (told,) = find_model("someone/Qwen3-8B").notes
     assert told.text.endswith("and its own file may say otherwise (hf:someone/Qwen3-8B reads it)")

@@ -516,6 +516,23 @@ def test_a_file_on_another_machine_is_known_by_its_name(file: str) -> None:
         capacity_from_command("llama-server -m /srv/like-none-12b.gguf -c 8192", gpu="rtx3060-12gb")
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/models/Qwen3-32B-AWQ/", "qwen3-32b-awq"),
+        ("/data/hub/models--Qwen--Qwen3-8B-FP8/snapshots/0a1b2c3d", "qwen3-8b-fp8"),
+        ("/root/autodl-tmp/Qwen/Qwen2___5-VL-7B-Instruct", "qwen2.5-vl-7b"),
+        ("weights/hf/RedHatAI/Qwen3.6-35B-A3B-NVFP4", "redhatai-qwen3.6-35b-a3b-nvfp4"),
+        ("/opt/models/qwen2_5_14b_instruct_awq", "qwen2.5-14b-awq"),
+        (r"'C:\models\gemma-3-12b-it'", "gemma-3-12b"),
+    ],
+)
+def test_a_folder_on_another_machine_is_known_by_its_name(path: str, name: str) -> None:
+    found = capacity_from_command(f"vllm serve {path} --max-model-len 8192", gpu="h100")
+    assert found.model.name == name
+    assert "is not on this machine" in texts(found.notes)[0]
+
+
 def test_a_card_too_small_for_a_step_that_has_all_logits() -> None:
     """No sequence fits, so no step has tokens."""
     own = {"n-outputs-max": "0"}

@@ -1,14 +1,14 @@
-"""The model of a launch line whose GGUF file lies on another machine: by the file's name."""
+"""The model of a launch line whose files lie on another machine: by their names."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.catalogue import find_model
-from kvcalc.catalogue.model_files import holds_model
+from kvcalc.catalogue.elsewhere import name_in_path
 from kvcalc.errors import KvcalcError, one_line
+from kvcalc.files import is_there
 from kvcalc.note import note
 
 if TYPE_CHECKING:
@@ -19,12 +19,10 @@ if TYPE_CHECKING:
 
 _SHOWN = 100
 """Letters of a name that a note repeats."""
-_PART = re.compile(r"-\d{5}-of-\d{5}$")
-"""Of a file in several parts (src/llama.cpp, llama_split_path)."""
 
 
 def model_of_line(command: Command, assumed: Mapping[str, Any] | None) -> FoundModel:
-    """The model that a line names, or whose file it names.
+    """The model that a line names, or whose files it names.
 
     Raises:
         KvcalcError: there is neither such a file nor a model of its name.
@@ -32,14 +30,16 @@ def model_of_line(command: Command, assumed: Mapping[str, Any] | None) -> FoundM
     try:
         return find_model(command.model, assumed)
     except KvcalcError:
-        file = re.split(r"[/\\]", command.model)[-1]
-        if command.engine != "llama-cpp" or not file.lower().endswith(".gguf") or holds_model(Path(command.model)):
+        name = name_in_path(command.model)
+        if name is None or is_there(Path(command.model)):
             raise
         try:
-            found = find_model(_PART.sub("", file[: -len(".gguf")]), assumed)
+            found = find_model(name, assumed)
         except KvcalcError:
             found = None
         if found is None:
             raise
-    text = f"{one_line(file, _SHOWN)} is not on this machine, and its name is gone by: {found.model.name}"
+    last = command.model.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
+    shown = one_line(last if last.lower().endswith(".gguf") else name, _SHOWN)
+    text = f"{shown} is not on this machine, and its name is gone by: {found.model.name}"
     return found._replace(notes=(note("model-by-name", text, name=found.model.name, others=()), *found.notes))

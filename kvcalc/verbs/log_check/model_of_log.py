@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.catalogue import meant_model, named_model
+from kvcalc.catalogue.elsewhere import cached_id, name_in_path
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.told import told_format
 from kvcalc.formats.weights import find_weight_format, is_plain
@@ -29,8 +30,6 @@ ALIKE = Fraction(1, 5)
 
 NAME_IT = "kvcalc capacity MODEL --from-log FILE"
 
-_CACHED = re.compile(r"models--([\w.-]{1,96})--([\w.-]{1,96})")
-"""A folder of the Hub's cache; huggingface_hub, file_download.py, repo_folder_name."""
 _HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 _QUANTIZATIONS = {
     "fp8": "fp8",
@@ -66,9 +65,8 @@ class LoggedModel(NamedTuple):
 def hub_id(log: ServerLog) -> str | None:
     """The model's name on the Hub, where the log has one; a path of its machine is not repeated."""
     text = log.model or ""
-    cached = _CACHED.search(text)
-    if cached:
-        return f"{cached[1]}/{cached[2]}"
+    if (cached := cached_id(text)) is not None:
+        return cached
     return text if _HUB_ID.fullmatch(text) and not text.startswith(".") else None
 
 
@@ -94,7 +92,7 @@ def model_of(log: ServerLog, named: Model | None) -> LoggedModel:
     by_id = named_model(hub_id(log) or "")
     if by_id is not None:
         return _stored(log, by_id, name, quantization, ())
-    found = meant_model(hub_id(log) or name)
+    found = meant_model(hub_id(log) or name_in_path(log.model or "") or name)
     if found is None:
         shown = hub_id(log)
         told = f"model '{shown}' is not in the catalogue" if shown else "model is a path of its machine"
