@@ -103,6 +103,12 @@ _OF_BLOCK: Mapping[str, tuple[str, str]] = MappingProxyType(
     | dict.fromkeys(("tq1_0", "tq2_0"), ("q6_k", "q4_k"))
 )
 """File types whose layers are all in the block of their name: the blocks of a head and of an embedding."""
+_WIDE: Mapping[str, str] = MappingProxyType(
+    {"q2_k_l": "q2_k", "q3_k_xl": "q3_k_l", "q4_k_l": "q4_k_m", "q5_k_l": "q5_k_m", "q6_k_l": "q6_k"}
+)
+"""What people call a file whose tables are in q8_0, by the type that its layers are of."""
+_WIDE_TABLE = "q8_0"
+_TABLES_WIDE = "llama.cpp, as bartowski's model cards say: embedding and output weights in Q8_0, all else as the type's"
 EXPERTS_APART: Mapping[str, Tables] = MappingProxyType({"mxfp4_moe": Tables("q8_0", "q8_0", "q8_0", "mxfp4")})
 """File types that have routed experts in blocks of their own (llama-quant.cpp, LLAMA_FTYPE_MOSTLY_MXFP4_MOE)."""
 
@@ -113,6 +119,7 @@ def file_types(blocks: Mapping[str, ElementFormat]) -> Iterator[ElementFormat]:
         rest = blocks[tables.layers]
         about = f"{tables.experts} for routed experts, else {tables.layers}, as of llama-quantize; some leave more"
         yield ElementFormat(name, rest.block_elems, rest.block_bytes, about, _FALLBACK)
+    sizes: dict[str, Fraction] = {}
     for both, types in _BITS.items():
         head, embedding = (Fraction(blocks[each].block_bytes, blocks[each].block_elems) for each in both)
         for name, bits in types.items():
@@ -125,6 +132,13 @@ def file_types(blocks: Mapping[str, ElementFormat]) -> Iterator[ElementFormat]:
             about = f"{8 * size / MIX_BLOCK:g} bits a weight of Llama-3.1-8B's layers in a file of {of_file}"
             yield ElementFormat(name + OF_LAYERS, MIX_BLOCK, size, about, _LAYERS)
             yield from _of_uneven_rows(name, left, blocks)
+            sizes[name] = left
+    sizes["q6_k"] = Fraction(blocks["q6_k"].block_bytes, blocks["q6_k"].block_elems)
+    table = Fraction(blocks[_WIDE_TABLE].block_bytes, blocks[_WIDE_TABLE].block_elems)
+    for wide, name in _WIDE.items():
+        size = round((sizes[name] * (_ALL - 2 * _TABLE) + 2 * table * _TABLE) / _ALL * MIX_BLOCK)
+        about = f"{8 * size / MIX_BLOCK:g} bits a weight of Llama-3.1-8B: {name} with its tables in {_WIDE_TABLE}"
+        yield ElementFormat(wide, MIX_BLOCK, size, about, _TABLES_WIDE)
 
 
 def _of_uneven_rows(name: str, layers: Fraction, blocks: Mapping[str, ElementFormat]) -> Iterator[ElementFormat]:
@@ -156,12 +170,13 @@ def _of_uneven_rows(name: str, layers: Fraction, blocks: Mapping[str, ElementFor
 
 def is_mix(element_format: ElementFormat) -> bool:
     """Whether it is a file type of several kinds of blocks, whose bits are those of one model."""
-    return element_format.source in {SOURCE, _PUBLISHED}
+    return element_format.source in {SOURCE, _PUBLISHED, _TABLES_WIDE}
 
 
 def is_file_type(name: str) -> bool:
     """Whether people and llama.cpp call a file type so, and no block."""
-    return name in EXPERTS_APART or (any(name in types for types in _BITS.values()) and name not in _BLOCKS_TOO)
+    of_bits = any(name in types for types in _BITS.values())
+    return name in EXPERTS_APART or name in _WIDE or (of_bits and name not in _BLOCKS_TOO)
 
 
 def shown(element_format: ElementFormat) -> str:
@@ -203,6 +218,10 @@ _TABLES: Mapping[str, Tables] = MappingProxyType(
         for suffix in ("", OF_FILE)
     }
     | {name: Tables(head, embedding, name) for name, (head, embedding) in _OF_BLOCK.items()}
+    | {
+        wide: Tables(_WIDE_TABLE, _WIDE_TABLE, name if name in _OF_BLOCK else name + OF_LAYERS)
+        for wide, name in _WIDE.items()
+    }
     | dict(EXPERTS_APART)
 )
 _OF_BLOCKS: Mapping[str, str] = MappingProxyType(

@@ -5,6 +5,7 @@ Caches are kept in the formats of element.py, in which weights may be stored too
 
 from __future__ import annotations
 
+import re
 from math import gcd
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -136,6 +137,18 @@ BY_FILE = ("exl2", "exl3", "hqq", "aqlm", "vptq", "quip")
 """Formats whose bits each file chooses, tensor by tensor."""
 
 
+_TOLD: Mapping[str, str] = MappingProxyType(
+    {
+        r"ud_": "is a mix that Unsloth chooses for each model, tensor by tensor: kvcalc estimate FILE.gguf, or "
+        "hf:unsloth/NAME-GGUF:TYPE, reads it of the file's header",
+        r"q4_0_\d_\d": "was q4_0 with its rows in another order, as llama.cpp has them itself now: q4_0 is as large",
+        r"(?:iq\d_(?:k|ks|kss|kt|kl|bn)|i2_s)(?:_r\d+)?$": "is of a fork of llama.cpp: kvcalc estimate FILE.gguf reads "
+        "its file's header, q4_g256_s8 is 4 bits with 8 bytes of scales for each 256, as written by hand",
+    }
+)
+"""Patterns of names of files that are no one format."""
+
+
 def is_plain(element_format: ElementFormat) -> bool:
     """Whether each element is a number of at least 16 bits, without a scale."""
     return element_format.block_elems == 1 and element_format.block_bytes > 1
@@ -179,6 +192,9 @@ def find_weight_format(name: str, what: str) -> ElementFormat:
         raise KvcalcError(
             f"{what}: how many bits a weight takes in '{name[:40]}' is the file's own: --weights SIZE gives all of them"
         )
+    told = None if found is not None else next((why for form, why in _TOLD.items() if re.match(form, lowered)), None)
+    if told is not None:
+        raise KvcalcError(f"{what}: '{name[:40]}' {told}")
     if found is None:
         known = [*FORMATS, *WEIGHT_ALIASES, *WEIGHT_FORMATS]
         raise KvcalcError(

@@ -45,3 +45,32 @@ def test_a_mix_is_as_large_as_the_published_file(mix: str, gib: float) -> None:
     """llama.cpp, tools/quantize/README.md: files of Llama-3.1-8B, whose parameters are 8,030,261,248."""
     (blocks, each) = find_weight_format(mix, "--weight-dtype").parameters(8_030_261_248)
     assert blocks.value * each.value / 2**30 == pytest.approx(gib, abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("model", "mix", "gb"),
+    [
+        ("phi-4", "q4_k_l", 9.43),
+        ("phi-4", "q6_k_l", 12.3),
+        ("mistral-small-24b-base-2501", "q4_k_l", 14.8),
+        ("mistral-7b-v0.3", "iq2_m", 2.5),
+    ],
+)
+def test_a_file_of_another_model_is_near_the_published_one(model: str, mix: str, gb: float) -> None:
+    """https://huggingface.co/bartowski/phi-4-GGUF, .../mistralai_Mistral-Small-24B-Base-2501-GGUF: the listings."""
+    rank = kvcalc.estimate(model, context=1, weight_dtype=mix).memory.per_rank
+    assert (rank.weights_bytes or 0) / 10**9 == pytest.approx(gb, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("mix", "message"),
+    [
+        ("UD-Q4_K_XL", "a mix that Unsloth chooses"),
+        ("q4_0_8_8", "q4_0 is as large"),
+        ("iq4_ks", "of a fork of llama.cpp"),
+        ("i2_s", "of a fork of llama.cpp"),
+    ],
+)
+def test_a_mix_that_differs_by_file_is_refused_with_what_to_do(mix: str, message: str) -> None:
+    with pytest.raises(KvcalcError, match=message):
+        find_weight_format(mix, "--weight-dtype")

@@ -186,6 +186,8 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "a shape that overflows": (raw(b"", tensor([HUGE, HUGE]), counts=(1, 0)), "a shape that fp32 does not have"),
     "half a block": (raw(b"", tensor([100], 12), counts=(1, 0)), "a shape that q4_k does not have"),
     "an unknown type": (raw(b"", tensor([1], 4), counts=(1, 0)), "type 4 is not known"),
+    "a withdrawn type": (raw(b"", tensor([32], 31), counts=(1, 0)), "q4_0_4_4 is no type that llama.cpp loads"),
+    "a number in blocks of a fork": (raw(b"", tensor([], 144), counts=(1, 0)), "a shape that q4_g256_s8 does not have"),
     "an offset beyond": (raw(b"", tensor([1], offset=HUGE), counts=(1, 0)), "beyond 1,000,000,000,000,000"),
     "one over another": (
         raw(b"", tensor([8], offset=0) + tensor([8], offset=16, name=b"u"), counts=(2, 0)) + b"\0" * 500,

@@ -19,7 +19,7 @@ from kvcalc.files import open_file
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.importers.gguf.fork_types import FORK_TYPES
 from kvcalc.importers.gguf.pieces import Pieces
-from kvcalc.importers.gguf.types import TENSOR_TYPES
+from kvcalc.importers.gguf.types import TENSOR_TYPES, WITHDRAWN
 from kvcalc.importers.tensors import StoredTensor
 
 if TYPE_CHECKING:
@@ -129,14 +129,19 @@ class _Cursor(Pieces):
         kind, offset = self.number("<I"), self.number("<Q")
         fork = FORK_TYPES.get(kind)
         known = TENSOR_TYPES.get(kind) or (fork.format if fork else None)
+        if known is None and kind in WITHDRAWN:
+            raise self.error(
+                f"{where}: {WITHDRAWN[kind]} is no type that llama.cpp loads; another file of the model is"
+            )
         if known is None:
             raise self.error(f"{where}: type {kind} is not known")
         form = find_weight_format(known, "type")
-        if any(each > self.size * form.block_elems for each in shape) or (shape and shape[0] % form.block_elems):
+        row = shape[0] if shape else 1
+        if any(each > self.size * form.block_elems for each in shape) or row % form.block_elems:
             raise self.error(f"{where}: a shape that {form.name} does not have")
         elements = math.prod(shape)
         size = math.prod(factor.value for factor in form.parameters(elements))
-        beside = elements // shape[0] * fork.row_scale if fork and elements else 0
+        beside = elements // row * fork.row_scale if fork and elements else 0
         return StoredTensor(name, form.name, elements, size + beside, beside), offset
 
     def check_places(self, found: list[tuple[StoredTensor, int]], alignment: Any) -> int:

@@ -48,3 +48,14 @@ TENSOR_TYPES: Mapping[int, str] = MappingProxyType(
     }
 )
 """4, 5, 31 to 33 and 36 to 38 were withdrawn; 9 and 15 exist while computing only."""
+WITHDRAWN: Mapping[int, str] = MappingProxyType(
+    {
+        31: "q4_0_4_4",
+        32: "q4_0_4_8",
+        33: "q4_0_8_8",
+        36: "i2_s of bitnet.cpp",
+        37: "iq4_nl_4_4",
+        38: "iq4_nl_4_8",
+    }
+)
+"""What published files have of these; llama.cpp loads none of them."""
