@@ -233,7 +233,8 @@ def test_settings_that_decide_every_matrix_are_counted(case: str) -> None:
 
 QUANTISED: dict[str, tuple[dict[str, Any], str]] = {
     "fp8 of other blocks": (settings(quant_method="fp8", weight_block_size=[1, 128]), "fp8"),
-    "a part left": (settings(quant_method="fp8", modules_to_not_convert=["model.layers.0.self_attn"]), "fp8"),
+    "a part left": (settings(quant_method="fp8", modules_to_not_convert=["model.layers.0.self_attn.qkv_proj"]), "fp8"),
+    "a part left that is not there": (settings(quant_method="fp8", modules_to_not_convert=["layers.32.mlp"]), "fp8"),
     "GPTQ of 5": (settings(quant_method="gptq", bits=5, group_size=128), "gptq"),
     "GPTQ of several": (settings(quant_method="gptq", bits=4, group_size=128, dynamic={"+:x": {"bits": 8}}), "gptq"),
     "bitsandbytes, without flags": (settings(quant_method="bitsandbytes"), "bitsandbytes"),
@@ -303,7 +304,7 @@ QUANTISED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "EETQ with the output head": (settings(quant_method="eetq", modules_to_not_convert=["x.norm"]), "eetq"),
     "FBGEMM, some layers left": (
-        settings(quant_method="fbgemm_fp8", modules_to_not_convert=["lm_head", "model.layers.0.mlp.up_proj"]),
+        settings(quant_method="fbgemm_fp8", modules_to_not_convert=["lm_head", "model.layers.0.mlp.w3"]),
         "fbgemm_fp8",
     ),
     "torchao, of 4 bits in words": (
@@ -361,6 +362,27 @@ def test_a_quantised_checkpoint_is_not_counted(case: str) -> None:
     assert found.model.parameters is None
     assert f"the checkpoint is quantised ({name})" in texts(found.notes)[0]
     assert f"--weights SIZE, or --parameters {PARAMETERS} --weight-dtype FORMAT" in texts(found.notes)[0]
+
+
+def test_modules_of_single_layers_stay_as_they_were() -> None:
+    """As Unsloth's dynamic files name them, and ModelOpt's; a module within another is not counted twice."""
+    one, attention = 4096 * 14_336, 2 * 4096 * (4096 + 1024)
+    dynamic = ["lm_head", "model.layers.3.self_attn", "model.layers.3.self_attn.q_proj", "model.layers.5.mlp.down_proj"]
+    dynamic += ["language_model.model.layers.31.mlp"]
+    nf4 = settings(quant_method="bitsandbytes", load_in_4bit=True, llm_int8_skip_modules=dynamic)
+    nvfp4 = settings(quant_algo="NVFP4", exclude_modules=["lm_head", "model.layers.*.self_attn*"])
+    for changes, left, bits in ((nf4, attention + 4 * one, 4.5), (nvfp4, 32 * attention, 4.5)):
+        model = imported(changes).model
+        expected = 2 * (TABLES + NORMS + left) + (MATRICES - left) * bits / 8
+        assert sum(part.size for part in model.weights) == expected
+        assert model.parameters == sum(part.parameters for part in model.weights)
+
+
+def test_modules_of_layers_with_other_matrices_are_not_counted() -> None:
+    changes = settings(quant_method="fp8", modules_to_not_convert=["model.layers.0.mlp"])
+    experts = {"model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": 2}
+    assert imported({**experts, **settings(quant_method="fp8")}).model.weights
+    assert not imported({**experts, **changes}).model.weights
 
 
 def test_mlx_leaves_matrices_whose_rows_its_groups_do_not_fill() -> None:

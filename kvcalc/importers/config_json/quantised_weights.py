@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from kvcalc.importers.config_json.left_modules import left_module
 from kvcalc.importers.config_json.quantised_groups import GROUPED, head_stays
 from kvcalc.importers.config_json.quantised_whole import OF_ALL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from kvcalc.importers.config_json.left_modules import LeftModule
     from kvcalc.importers.config_json.quantisation import Quantisation
 
 _IGNORED = (
@@ -102,7 +104,7 @@ _FORMATS_OF_GPTQ = {"gptq", "gptq_v2", "marlin", "None"}
 def format_by_settings(asked: Quantisation) -> str | None:
     """The format of all matrices of layers; None where the settings do not decide it."""
     settings = asked.settings
-    if not all(_stays(name) for key in _IGNORED for name in _listed(settings.get(key))):
+    if not all(_stays(name) or left_module(name) for name in _named(settings)):
         return None
     if any(_tells_more(key) and _is_on(value) for key, value in settings.items()):
         return None
@@ -113,6 +115,16 @@ def format_by_settings(asked: Quantisation) -> str | None:
         return _of_integers(settings) if settings.keys() & _OF_AUTO else _of_mlx(settings)
     read = _METHODS.get(str(method).lower())
     return None if read is None else read(settings)
+
+
+def modules_left(asked: Quantisation) -> tuple[LeftModule, ...]:
+    """Modules of single layers that its settings leave as they were."""
+    found = (left_module(name) for name in _named(asked.settings))
+    return tuple(module for module in found if module is not None)
+
+
+def _named(settings: Mapping[str, Any]) -> Iterator[object]:
+    return (name for key in _IGNORED for name in _listed(settings.get(key)))
 
 
 def _tells_more(key: str) -> bool:

@@ -12,6 +12,7 @@ from kvcalc.importers.config_json.cache_keys import cache_keys
 from kvcalc.importers.config_json.checkpoint import Beside, checkpoint_of, keys_beside_text
 from kvcalc.importers.config_json.families import FAMILIES
 from kvcalc.importers.config_json.gpt_oss_weights import gpt_oss_parts, is_of_gpt_oss
+from kvcalc.importers.config_json.left_modules import parts_with
 from kvcalc.importers.config_json.model_fields import model_fields
 from kvcalc.importers.config_json.other_formats import as_config
 from kvcalc.importers.config_json.parameters import (
@@ -22,7 +23,7 @@ from kvcalc.importers.config_json.parameters import (
 )
 from kvcalc.importers.config_json.quantisation import quantisation_of, scale_block
 from kvcalc.importers.config_json.quantised_groups import fills_rows
-from kvcalc.importers.config_json.quantised_weights import format_by_settings
+from kvcalc.importers.config_json.quantised_weights import format_by_settings, modules_left
 from kvcalc.importers.config_json.repeated_keys import SYNONYMS, repeated_keys
 from kvcalc.importers.config_json.rotary import refuse_odd, rotary_fields
 from kvcalc.importers.config_json.text_part import by_class, text_model
@@ -178,6 +179,7 @@ def _by_settings(
     if not fills_rows(asked.settings.get("quant_method"), stored, whole.dtype, widths):
         return None, ()
     parts = parts_in(whole, element_format) if apart is not None and apart.beside else None
+    parts = None if parts is None else parts_with(whole, parts, stored, modules_left(asked))
     return (None, ()) if parts is None else (stored, parts)
 
 
