@@ -168,6 +168,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "compressed-attention-memory": estimate("deepseek-v4-flash", engine="vllm", gpu="h200", tp=4),
     "hisparse-host-pool": estimate("deepseek-v3.2", engine="sglang", gpu="h200", tp=8, engine_option=HISPARSE),
     "hisparse-buffers": estimate("deepseek-v3.2", engine="sglang", gpu="h200", tp=8, engine_option=HISPARSE),
+    "bitsandbytes-plugin": estimate("llama-3-8b", engine="vllm", weight_dtype="nf4"),
     "turboquant-memory": estimate("llama-3-8b", engine="vllm", cache_dtype="turboquant_4bit_nc"),
     "engine-defaults": estimate("llama-3-8b", engine="vllm"),
     "model-type-not-known": estimate(model(), engine="vllm@0.28.0"),

@@ -174,6 +174,11 @@ def is_of_mlx(element_format: ElementFormat) -> bool:
     return element_format.source.startswith(_MLX)
 
 
+def is_of_bitsandbytes(name: str) -> bool:
+    """Whether a format of that name is bitsandbytes' own."""
+    return name in {"nf4", "nf4_double"}
+
+
 def holds_words(element_format: ElementFormat) -> bool:
     """Whether its elements are words that may hold several parameters each."""
     return element_format.name in _WORDS

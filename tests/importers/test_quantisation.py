@@ -412,15 +412,18 @@ def test_rows_that_a_quantiser_fills_up_are_not_counted() -> None:
         assert not imported({**changes, **more}).model.weights
 
 
-def test_vllm_has_scales_of_bitsandbytes_in_fp32() -> None:
-    """Half a byte an element and 4 bytes per 64, whatever the checkpoint has; a rank's share of both."""
+def test_vllm_has_scales_of_bitsandbytes_in_fp32_and_divides_layers_alone() -> None:
+    """Half a byte an element and 4 bytes per 64, whatever the checkpoint has."""
     changes = settings(quant_method="bitsandbytes", load_in_4bit=True, bnb_4bit_use_double_quant=True)
     model = imported({**changes, "max_position_embeddings": 8192}).model
     for pp in (1, 2):
-        doubly = estimate(model, engine="vllm@0.19.0", tp=2, pp=pp).memory.per_rank.weights_bytes
-        once = estimate("llama-3-8b", weight_dtype="nf4", engine="vllm@0.19.0", tp=2, pp=pp).memory.per_rank
-        assert doubly == pytest.approx(once.weights_bytes, abs=4096)
-    assert estimate(model).memory.weights_bytes == sum(part.size for part in model.weights)
+        doubly = estimate(model, engine="vllm@0.19.0", pp=pp).memory.per_rank.weights_bytes
+        once = estimate("llama-3-8b", weight_dtype="nf4", engine="vllm@0.19.0", pp=pp).memory.per_rank.weights_bytes
+        assert doubly == pytest.approx(once, abs=4096)
+    assert estimate(model, tp=2).memory.weights_bytes > sum(part.size for part in model.weights)
+    with pytest.raises(KvcalcError, match=r"--pp N divides layers"):
+        estimate(model, engine="vllm", tp=2)
+    assert estimate("llama-3-8b", weight_dtype="nf4", engine="vllm", tp=2).memory.weights_bytes
 
 
 def test_published_files_are_as_large_as_their_settings_say() -> None:

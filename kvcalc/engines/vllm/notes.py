@@ -10,6 +10,7 @@ from kvcalc.engines.vllm.model_types import type_notes
 from kvcalc.engines.vllm.profiled.budget import budget_notes
 from kvcalc.engines.vllm.traits import traits_of
 from kvcalc.formats.turboquant import TURBOQUANT
+from kvcalc.formats.weights import is_of_bitsandbytes
 from kvcalc.mechanisms import Compressed
 from kvcalc.note import Note, note, register
 from kvcalc.units import format_size
@@ -19,10 +20,15 @@ if TYPE_CHECKING:
 
     from kvcalc.engines.vllm.layout import VllmLayout
 
+BITSANDBYTES_GONE = (0, 28)
+"""vllm/model_executor/layers/quantization/bitsandbytes.py: there in 0.19, not in 0.29 (https://github.com/vllm-project/
+vllm/pull/43529, in 0.28.0)."""
+
 register(
     {
         "draft-not-counted": "tokens are drafted by a model that is not counted",
         "compressed-attention-memory": "what compressed attention takes beside its cache is not counted",
+        "bitsandbytes-plugin": "vLLM loads weights of bitsandbytes with a plugin alone",
         "turboquant-memory": "what TurboQuant's kernels take beside the memory that is measured is not counted",
     }
 )
@@ -41,6 +47,12 @@ def notes(layout: VllmLayout) -> Iterator[Note]:
             "what compressed attention and its indexers take in a step beside the cache is not counted, so the "
             "memory for the cache is less than it says: give --cache-memory as the server prints it",
         )
+    if layout.settings.version >= BITSANDBYTES_GONE and _has_bitsandbytes(layout):
+        yield note(
+            "bitsandbytes-plugin",
+            "weights of bitsandbytes: vllm since 0.28 loads them with vllm-bnb-plugin alone "
+            "(https://github.com/vllm-project/vllm/pull/43529)",
+        )
     if layout.cache_format.name in TURBOQUANT:
         yield _turboquant_note(layout)
     drafted = layout.settings.num_speculative_tokens
@@ -51,6 +63,12 @@ def notes(layout: VllmLayout) -> Iterator[Note]:
             "model keeps and weighs is not counted",
             num_speculative_tokens=drafted,
         )
+
+
+def _has_bitsandbytes(layout: VllmLayout) -> bool:
+    asked, model = layout.setup.weight_format, layout.setup.model
+    names = [part.format for part in model.weights] if asked is None else [asked.name]
+    return any(map(is_of_bitsandbytes, names))
 
 
 def _turboquant_note(layout: VllmLayout) -> Note:

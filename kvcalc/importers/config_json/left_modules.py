@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(
     r"(?:model\.|language_model\.)*layers\.(\d{1,5}|\*)\.(?:(self_attn)(?:\.([qkvo])_proj)?|(mlp)(?:\.(gate|up|down)_proj)?)\*?"
 )
-_MATRICES = {"self_attn": "qkvo", "mlp": ("gate", "up", "down")}
+_MATRICES = {"self_attn": ("q", "k", "v", "o"), "mlp": ("gate", "up", "down")}
 
 
 class LeftModule(NamedTuple):
@@ -46,7 +46,7 @@ def left_module(name: object) -> LeftModule | None:
         return None
     number, attention, of_attention, block, of_block = found.groups()
     one = of_attention or of_block
-    matrices = (one,) if one else tuple(_MATRICES[attention or block])
+    matrices = (one,) if one else _MATRICES[attention or block]
     return LeftModule(None if number == "*" else int(number), matrices)
 
 
@@ -80,10 +80,14 @@ def _parameters(model: Model, left: tuple[LeftModule, ...]) -> int | None:
     whole = sum(sum(each.values()) for each in layers if each is not None)
     if apart is None or model.is_mixture_of_experts or None in layers or whole != apart.matrices:
         return None
-    numbers = {None: range(len(layers)), **{each: (each,) for each in range(len(layers))}}
-    if any(module.layer not in numbers for module in left):
+    if any(module.layer is not None and module.layer >= len(layers) for module in left):
         return None
-    chosen = {(number, name) for module in left for number in numbers[module.layer] for name in module.matrices}
+    chosen = {
+        (number, name)
+        for module in left
+        for number in (range(len(layers)) if module.layer is None else (module.layer,))
+        for name in module.matrices
+    }
     return sum((layers[number] or {})[name] for number, name in chosen)
 
 
