@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import kvcalc
@@ -105,8 +106,6 @@ def experts(
 
 
 def _with(shape: Shape, *layers: Any, **metadata: Any) -> Shape:
-    from dataclasses import replace  # of this function alone
-
     model = replace(shape.model, layers=tuple(layers)) if layers else shape.model
     named = {name.replace("__", "."): value for name, value in metadata.items()}
     return shape._replace(metadata={**shape.metadata, **named}, model=model)
@@ -278,3 +277,69 @@ CLASS_RUNS = (
     Run(8192, slots=16),
 )
 """What shapes with the dims of published models are tried with (tests/data/llama_cpp/classes.json)."""
+
+
+class Fitted(NamedTuple):
+    """What llama.cpp chose itself for a model in f16 on one card (common/fit.cpp), leaving 1 GiB of it free.
+
+    Attributes:
+        name: of the shape.
+        gib: of the card.
+        kept_in: the cache.
+        n_gpu_layers: as it chose them.
+        n_cpu_moe: layers whose experts, or some of them, are on the host; None where whole layers are.
+    """
+
+    name: str
+    gib: int
+    context: int
+    kept_in: str
+    n_gpu_layers: int
+    n_cpu_moe: int | None = None
+
+
+FITTED = (
+    Fitted("llama-3-8b", 8, 8192, "f16", 14),
+    Fitted("llama-3-8b", 8, 32768, "f16", 11),
+    Fitted("llama-3-8b", 12, 8192, "f16", 23),
+    Fitted("llama-3-8b", 12, 65536, "q8_0", 18),
+    Fitted("llama-3-8b", 16, 32768, "f16", 26),
+    Fitted("llama-3-8b", 16, 65536, "q8_0", 26),
+    Fitted("llama-3-70b", 24, 8192, "f16", 13),
+    Fitted("llama-3-70b", 48, 32768, "q8_0", 27),
+    Fitted("qwen3-30b-a3b", 8, 8192, "f16", 49, 45),
+    Fitted("qwen3-30b-a3b", 12, 8192, "f16", 49, 42),
+    Fitted("qwen3-30b-a3b", 12, 65536, "f16", 49, 47),
+    Fitted("qwen3-30b-a3b", 24, 65536, "f16", 49, 36),
+)
+"""b11549, by tests/live/llama_cpp_fit.py."""
+_LAYERS = {"llama-3-8b": 32, "llama-3-70b": 80, "qwen3-30b-a3b": 48}
+
+
+def fitted_model(name: str) -> Shape:
+    """The shape with all its layers, and its parameters."""
+    shape, layers = SHAPES[name], _LAYERS[name]
+    keys = shape.metadata
+    hidden, width = keys["embedding_length"], keys["attention.key_length"]
+    heads, kv = keys["attention.head_count"], keys["attention.head_count_kv"]
+    experts_of = keys.get("expert_count", 0)
+    blocks = 3 * hidden * (experts_of * keys.get("expert_feed_forward_length", 0) or keys["feed_forward_length"])
+    norms = 2 * hidden + (2 * width if experts_of else 0)
+    layer = blocks + experts_of * hidden + norms + 2 * hidden * width * (heads + kv)
+    parameters = 2 * shape.vocab * hidden + hidden + layers * layer
+    found = _with(shape, _group(layers, shape.model.layers[0].attention), block_count=layers)  # type: ignore[union-attr]  # a group
+    return found._replace(model=replace(found.model, parameters=parameters, tie_word_embeddings=False))
+
+
+def kvcalc_fits(fitted: Fitted) -> kvcalc.Capacity:
+    """The same question put to kvcalc."""
+    return kvcalc.capacity(
+        fitted_model(fitted.name).model,
+        engine="llama-cpp",
+        gpu="h100",
+        gpu_memory=f"{fitted.gib}GiB",
+        context=fitted.context,
+        cache_dtype=fitted.kept_in,
+        weight_dtype="fp16",
+        pp=1,
+    )

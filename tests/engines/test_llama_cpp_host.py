@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import Kvcalc
-from llama_cpp_shapes import SHAPES
+from llama_cpp_shapes import FITTED, SHAPES, Fitted, kvcalc_fits
 
 import kvcalc
 from kvcalc.engines import Load
@@ -207,6 +207,17 @@ def test_as_many_layers_as_fit_and_not_one_more() -> None:
         assert ((found.memory.per_rank.headroom_bytes or 0) >= 0) is fits
     assert kvcalc.capacity("llama-3-8b", **asked).n_gpu_layers == 33
     assert kvcalc.capacity("llama-3-8b", engine="exact").n_gpu_layers is None
+
+
+@pytest.mark.parametrize("fitted", FITTED, ids=lambda each: f"{each.name}-{each.gib}-{each.context}-{each.kept_in}")
+def test_as_many_layers_or_experts_as_llama_cpp_chooses_itself(fitted: Fitted) -> None:
+    """Or one layer fewer, where the compute buffer is counted somewhat too large."""
+    found = kvcalc_fits(fitted)
+    if fitted.n_cpu_moe is not None:
+        assert found.n_cpu_moe == fitted.n_cpu_moe
+    else:
+        assert found.n_gpu_layers is not None
+        assert fitted.n_gpu_layers - (fitted.kept_in == "q8_0") <= found.n_gpu_layers <= fitted.n_gpu_layers
 
 
 def test_no_number_of_layers_fits_that_gives_each_card_one() -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from llama_cpp_shapes import FITTED, Run, Shape, dense, experts, latent
 from llama_cpp_shapes import SHAPES as SHAPES_BY_NAME
-from llama_cpp_shapes import Run, Shape, dense, experts, latent
 from llama_cpp_sizes import LlamaCpp
 from write_llama_cpp_vectors import made, sizes_of
 
@@ -112,6 +112,14 @@ def test_towers_take_what_llama_cpp_reserves_for_them() -> None:
     code = Path(__file__).with_name("llama_cpp_towers.py")
     run = subprocess.run([sys.executable, str(code)], capture_output=True, text=True, check=True)
     assert run.stdout.strip().endswith("all alike"), run.stdout
+
+
+def test_as_many_layers_fit_as_llama_cpp_chooses_itself() -> None:
+    """Likewise, once for each size of a card."""
+    code = Path(__file__).with_name("llama_cpp_fit.py")
+    for memory in sorted({each.gib for each in FITTED}):
+        run = subprocess.run([sys.executable, str(code), str(memory)], capture_output=True, text=True, check=True)
+        assert run.stdout.strip().endswith("all alike"), run.stdout
 
 
 def test_the_context_of_layers_that_draft_is_as_printed() -> None:

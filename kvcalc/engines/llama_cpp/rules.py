@@ -162,6 +162,11 @@ RULES = (
         "at least) for each request, and a batch, or the whole context where that is no longer; graphs as observed",
         "Ollama 0.24, kvcache/causal.go, Init",
     ),
-    Rule("memory that is left free", "1 GiB of each card", "common/common.h, fit_params_target"),
+    Rule(
+        "memory that is left free",
+        "1 GiB of each card; what CUDA's context takes, 0.11 GiB (RTX 3060) to 0.69 GiB (RTX PRO 6000) in logs, is "
+        "within it here, where llama.cpp's fitting has it beside",
+        "common/common.h, fit_params_target; common/fit.cpp",
+    ),
 )
 """In the order in which a start meets them."""
