@@ -41,8 +41,7 @@ Compute buffers are compared below: of {shapes} shapes, each with up to {runs} c
 their buffers to 0.1%. Of 210 graphs with drawn dims of all of GGUF's architectures (seed 91, November 2026) all caches
 were equal, and buffers 0.08% off in the median and 8.9% in p90. Asked how much of a model a card holds, llama.cpp's own
 fitting (common_fit_params of b11549) chose as many layers, or layers with experts on the host, as kvcalc in 18 of 21
-cases, one layer more in one, and in two experts and layers together or of each card, which kvcalc does not try
-(tests/llama_cpp_shapes.py has twelve).
+cases, one layer more in one, and in two a mix of both that kvcalc does not try (tests/llama_cpp_shapes.py has twelve).
 
 | build | graphs | median | p90 | worst |
 | --- | ---: | ---: | ---: | ---: |"""

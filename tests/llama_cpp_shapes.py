@@ -321,13 +321,13 @@ def fitted_model(name: str) -> Shape:
     shape, layers = SHAPES[name], _LAYERS[name]
     keys = shape.metadata
     hidden, width = keys["embedding_length"], keys["attention.key_length"]
-    heads, kv = keys["attention.head_count"], keys["attention.head_count_kv"]
+    of_queries, kv = keys["attention.head_count"], keys["attention.head_count_kv"]
     experts_of = keys.get("expert_count", 0)
     blocks = 3 * hidden * (experts_of * keys.get("expert_feed_forward_length", 0) or keys["feed_forward_length"])
     norms = 2 * hidden + (2 * width if experts_of else 0)
-    layer = blocks + experts_of * hidden + norms + 2 * hidden * width * (heads + kv)
+    layer = blocks + experts_of * hidden + norms + 2 * hidden * width * (of_queries + kv)
     parameters = 2 * shape.vocab * hidden + hidden + layers * layer
-    found = _with(shape, _group(layers, shape.model.layers[0].attention), block_count=layers)  # type: ignore[union-attr]  # a group
+    found = _with(shape, _group(layers, heads(of_queries, kv, width)), block_count=layers)
     return found._replace(model=replace(found.model, parameters=parameters, tie_word_embeddings=False))
 
 

@@ -113,5 +113,5 @@ def _why_nothing_fits(result: Capacity) -> str:
         )
     enough = nearest(result)
     held_by = f"; {enough.gpus:,} GPUs hold it ({enough})" if enough else ""
-    partly = way_out(on_gpu(result.scenario, result.deployment))
+    partly = way_out(on_gpu(result.scenario, result.deployment), result.scenario)
     return f"{message}{held_by}" + (f"; {partly} leaves the rest to the host" if partly else "")

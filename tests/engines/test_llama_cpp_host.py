@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import Kvcalc
-from llama_cpp_shapes import FITTED, SHAPES, Fitted, kvcalc_fits
+from llama_cpp_shapes import FITTED, SHAPES, Fitted, fitted_model, kvcalc_fits
 
 import kvcalc
 from kvcalc.engines import Load
@@ -218,6 +218,28 @@ def test_as_many_layers_or_experts_as_llama_cpp_chooses_itself(fitted: Fitted) -
     else:
         assert found.n_gpu_layers is not None
         assert fitted.n_gpu_layers - (fitted.kept_in == "q8_0") <= found.n_gpu_layers <= fitted.n_gpu_layers
+
+
+def test_where_all_experts_on_the_host_are_not_enough_layers_go_there_too() -> None:
+    """llama.cpp chose 30 layers, two of them with experts (b11549, as tests/live/llama_cpp_fit.py asks it)."""
+    asked = Fitted("qwen3-30b-a3b", 8, 65536, "f16", 30)
+    found = kvcalc_fits(asked)
+    assert found.n_cpu_moe is None
+    (told,) = [each.text for each in found.notes if each.code == "part-on-gpu"]
+    both = "--engine-option n-cpu-moe=48 --engine-option n-gpu-layers=37"
+    assert both in told
+    for layers, fits in (("37", True), ("38", False)):
+        held = kvcalc.estimate(
+            fitted_model(asked.name).model,
+            engine="llama-cpp",
+            engine_option={"n-cpu-moe": "48", "n-gpu-layers": layers},
+            gpu="h100",
+            gpu_memory="8GiB",
+            context=65536,
+            weight_dtype="fp16",
+            pp=1,
+        )
+        assert ((held.memory.per_rank.headroom_bytes or 0) >= 0) is fits
 
 
 def test_no_number_of_layers_fits_that_gives_each_card_one() -> None:
