@@ -94,6 +94,16 @@ NEMOTRON_SUPER_49B: dict[str, Any] = {
         for _ in range(count)
     ],
 }
+INTERNLM_7B: dict[str, Any] = {
+    "model_type": "internlm",
+    "vocab_size": 103_168,
+    "hidden_size": 4096,
+    "intermediate_size": 11_008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "bias": True,
+    "tie_word_embeddings": False,
+}
 QWEN_72B: dict[str, Any] = {
     "model_type": "qwen",
     "vocab_size": 152_064,
@@ -112,6 +122,7 @@ PUBLISHED: dict[str, tuple[dict[str, Any], int]] = {
     "deepseek-ai/deepseek-moe-16b-base": (DEEPSEEK_MOE_16B, 16_375_728_128),
     "inclusionAI/Ling-1T": (LING_1T, 999_705_328_640 - 76 * 256),  # without routing biases, which are buffers
     "XiaomiMiMo/MiMo-7B-Base": (MIMO_7B, 7_833_409_536 - MTP_LAYER),
+    "internlm/internlm-chat-7b": (INTERNLM_7B, (14_643_904_512 - 32 * 64 * 4) // 2),  # without frequencies, buffers
     "Qwen/Qwen-72B-Chat": (QWEN_72B, 72_287_920_128),
     "nvidia/Llama-3_3-Nemotron-Super-49B-v1": (NEMOTRON_SUPER_49B, 49_867_145_216),
 }

@@ -134,3 +134,13 @@ def test_llava_has_one_of_several_encoders() -> None:
     assert len({of("clip_vision_model"), of("siglip_vision_model"), of("pixtral")}) == 3
     assert of("dinov2") is None
     assert of("clip_vision_model", vision_feature_layer=[-2, -1]) is None
+
+
+def test_copies_of_qwen2_vl_leave_out_what_its_class_has() -> None:
+    """As large as the published model (8,291,375,616); of another width the class's tower would not fit."""
+    qwen = {"model_type": "qwen2_vl", "hidden_size": 3584, "intermediate_size": 18_944, "num_hidden_layers": 28}
+    qwen |= {"num_attention_heads": 28, "num_key_value_heads": 4, "vocab_size": 152_064, "tie_word_embeddings": False}
+    stated = {"in_chans": 3, "model_type": "qwen2_vl", "spatial_patch_size": 14}
+    assert imported({**qwen, "vision_config": stated}).model.parameters == 33_165_502_464 // 4
+    assert imported({**qwen, "vision_config": {"model_type": "qwen2_vl"}}).model.parameters is None
+    assert imported({**qwen, "hidden_size": 7168, "vision_config": stated}).model.parameters is None

@@ -60,6 +60,7 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
         "arcee": _LLAMA._replace(gated=False),
         "helium": _LLAMA._replace(out_bias=NEVER),
         **dict.fromkeys(("mistral", "mixtral", "ministral", "ministral3", "phi3", "jamba", "baichuan"), _PLAIN),
+        "internlm": Anatomy(Flag("bias", default=True), Flag("bias", default=True)),
         "internlm2": Anatomy(only_if=(("bias", (False,)),)),
         **dict.fromkeys(("qwen2", "qwen2_vl_text", "qwen2_5_vl_text", "qwen2_5_omni_text", "mimo"), _QWEN2),
         "qwen": _QWEN2._replace(only_if=(("no_bias", (True,)),)),

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from kvcalc.importers.config import Config
 
 IMAGE, SOUND = "vision_config", "audio_config"
+NEVER = 10**6
+"""More keys than a part has."""
 
 
 class Around(NamedTuple):
@@ -29,16 +31,19 @@ class Around(NamedTuple):
     text: int
     asked: set[str]
 
-    def part(self, key: str, model_type: str, only_if: Mapping[str, Any] | None = None) -> Config | None:
+    def part(
+        self, key: str, model_type: str, only_if: Mapping[str, Any] | None = None, least: int = NEVER
+    ) -> Config | None:
         """An encoder's part; None where it is not known, or has something that is not counted.
 
         Args:
             key: of the file.
             model_type: of the class that reads it.
             only_if: keys, and the values with which it is counted.
+            least: so many keys of it show that its class's sizes are meant, where it states none.
         """
         self.asked.add(key)
-        found = tower(self.config, key, model_type)
+        found = tower(self.config, key, model_type, least)
         if found is None or any(
             (value_of(found, name) or None) != (value or None) for name, value in (only_if or {}).items()
         ):

@@ -93,17 +93,18 @@ def patch_embedding(part: Config, width: int, *, bias: bool = True, times: int =
     return linear(channels * times * side(part, "patch_size") ** 2, width, bias=bias)
 
 
-def tower(config: Config, key: str, model_type: str) -> Config | None:
+def tower(config: Config, key: str, model_type: str, least: int) -> Config | None:
     """A part of the file with the defaults of its class; None where the file states none of its sizes.
 
     Args:
         config: of the text model.
         key: of the part.
         model_type: of the class that reads it.
+        least: so many keys of the part show that its class's sizes are meant, where it states none.
     """
     stated = config.outer.get(key)
     values = respelled(stated, model_type) if isinstance(stated, dict) else {}
     defaults = class_defaults(model_type, nested=True)
-    if not any(values.get(name) is not None for name in (*WIDTHS, *LAYERS)):
+    if len(values) < least and not any(values.get(name) is not None for name in (*WIDTHS, *LAYERS)):
         return None
     return Config(values, defaults, config.shown, f"{config.model_type}: {key}", place=key)

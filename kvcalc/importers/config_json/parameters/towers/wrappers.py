@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.importers.config_json.parameters.towers import audio, vision
-from kvcalc.importers.config_json.parameters.towers.around import IMAGE, SOUND, Around, value_of
+from kvcalc.importers.config_json.parameters.towers.around import IMAGE, NEVER, SOUND, Around, value_of
 from kvcalc.importers.config_json.parameters.towers.encoder import linear, merger, mlp, size
 
 if TYPE_CHECKING:
@@ -18,11 +18,17 @@ if TYPE_CHECKING:
     from kvcalc.importers.config import Config
 
 
-def _qwen(count: Callable[[Config], int], model_type: str, width: str) -> Callable[[Around], int | None]:
-    """Encoders that give the width of the text model themselves: their merger is a part of them."""
+def _qwen(
+    count: Callable[[Config], int], model_type: str, width: str, least: int = NEVER
+) -> Callable[[Around], int | None]:
+    """Encoders that give the width of the text model themselves: their merger is a part of them.
+
+    Fine-tuned copies of Qwen2-VL-7B leave out what its class has, that width among it: in_chans and spatial_patch_size,
+    which it has not, stay.
+    """
 
     def counted(around: Around) -> int | None:
-        part = around.part(IMAGE, model_type, {width: around.text})
+        part = around.part(IMAGE, model_type, {width: around.text}, least)
         return None if part is None else count(part)
 
     return counted
@@ -187,7 +193,7 @@ _GLM = _qwen(vision.glm, "glm4v_vision", "out_hidden_size")
 
 WRAPPERS: Mapping[str, Callable[[Around], int | None]] = MappingProxyType(
     {
-        "qwen2_vl": _qwen(vision.qwen2, "qwen2_vl_vision", "hidden_size"),
+        "qwen2_vl": _qwen(vision.qwen2, "qwen2_vl_vision", "hidden_size", least=2),
         "qwen2_5_vl": _qwen(vision.qwen2_5, "qwen2_5_vl_vision", "out_hidden_size"),
         **dict.fromkeys(("qwen3_vl", "qwen3_vl_moe"), _QWEN3),
         **dict.fromkeys(("qwen3_5", "qwen3_5_moe"), _QWEN3_5),
