@@ -48,7 +48,7 @@ def find_gpu(text: str) -> Gpu:
         text = re.sub(_PLUS_OF_A_NAME, "max ", text, flags=re.IGNORECASE)
     if TOGETHER in text:
         return UnlikeCards.of(tuple(find_gpu(each.strip()) for each in text.split(TOGETHER)))
-    card, colon, own = text.partition(SEPARATOR)
+    card, colon, own = text.removeprefix("gpu:").partition(SEPARATOR)
     if own.strip().isdigit():  # so many of them, as clouds are asked: A100:8
         return _find_card(text)
     return slice_of(_find_card(card.strip()), own) if colon else _find_card(text)
@@ -124,6 +124,7 @@ def _no_such_gpu(text: str, gpus: list[Gpu]) -> str:
     if len(part_of) == 1:
         hint = f"; did you mean '{part_of[0]}'?"
     elif part_of:
-        hint = f"; 'kvcalc gpus list {words}' shows {len(part_of)} that it may be"
+        listed = "-".join(re.findall(r"[a-z0-9]+", text.lower()))
+        hint = f"; 'kvcalc gpus list {listed}' shows {len(part_of)} that it may be"
     hint = hint or "; 'kvcalc gpus list' shows them all"
     return f"gpu: no accelerator '{shown}'{hint}"

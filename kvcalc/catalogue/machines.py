@@ -97,6 +97,18 @@ _ORACLE = {
     "bm.gpu.mi300x": "mi300x",
 }
 """https://docs.oracle.com/iaas/Content/Compute/References/computeshapes.htm: shape.number."""
+_HUGGING_FACE = {
+    "t4-small": "t4",
+    "t4-medium": "t4",
+    "l4x1": "l4",
+    "l40sx1": "l40s",
+    "a10g-small": "a10g",
+    "a10g-large": "a10g",
+    "a10g-largex2": "a10g",
+    "a10g-largex4": "a10g",
+    "a100-large": "a100-80-sxm",
+}
+"""https://huggingface.co/docs/hub/spaces-gpus: hardware of Spaces and Jobs."""
 _NVIDIA = {
     "1": "v100-16 v100-32",
     "2": "v100-32",
@@ -108,7 +120,9 @@ _NVIDIA = {
     "station": "v100-32 a100-40-sxm a100-80-sxm gb300",
 }
 """https://docs.nvidia.com/dgx-systems: DGX of eight and HGX of four or eight, with 40 or 80 GB in those of A100."""
-MACHINES = MappingProxyType({**_AWS, **_GOOGLE, **_AZURE, **_ORACLE, **_NVIDIA, **_TPU_CHIPS, **_TPU_CORES})
+MACHINES = MappingProxyType(
+    {**_AWS, **_GOOGLE, **_AZURE, **_ORACLE, **_HUGGING_FACE, **_NVIDIA, **_TPU_CHIPS, **_TPU_CORES}
+)
 
 _TENS = {"12xlarge": 4, "24xlarge": 4, "48xlarge": 8}
 _NUMBERS = {
@@ -144,6 +158,7 @@ _PATTERNS = (
     re.compile(r"(?:tpu[- ]?)?(?P<kind>v[34]|v5p)-(?P<cores>\d{1,4})"),
     re.compile(r"(?:standard_)?(?P<kind>n[cdv]\w?\d{0,3}\w{0,20})"),
     re.compile(r"(?P<kind>[bv]m\.gpu\d?(?:\.[\w-]{2,9})?)\.(?P<number>\d{1,2})"),
+    re.compile(r"(?P<kind>(?:t4|a10g|a100)-(?:small|medium|large(?:x[24])?)|l40?s?x1)"),
     re.compile(r"(?:dgx[- ]?(?P<kind>[hba]\d00|station|[12])|hgx[- ]?(?P<board>[hba]\d00))"),
 )
 
