@@ -24,7 +24,17 @@ def test_a_file_takes_what_a_server_printed(name: str) -> None:
 
 
 def test_a_model_of_the_catalogue_has_each() -> None:
-    names = ("llama-4-scout-17b-16e", "internvl3-1b", "pixtral-12b", "qwen2-vl-72b", "qwen3.5-122b-a10b")
+    names = (
+        "kimi-vl-a3b",
+        "llava-1.5-7b",
+        "llava-1.5-13b",
+        "voxtral-mini-3b-2507",
+        "llama-4-scout-17b-16e",
+        "internvl3-1b",
+        "pixtral-12b",
+        "qwen2-vl-72b",
+        "qwen3.5-122b-a10b",
+    )
     towers = [kvcalc.load_model(name).tower_parameters for name in names]
     assert set(towers) <= {*TOWERS}
 

@@ -119,6 +119,55 @@ def _llama4() -> tuple[dict[str, Any], Tensors]:
     return _keys("llama4", d, 5632, 16, 34, 14, 336, 5120, {"vision.projector.scale_factor": 2}), found
 
 
+def _kimi_vl() -> tuple[dict[str, Any], Tensors]:
+    d, found = (
+        1152,
+        _vit(27, 1152, 4304, 14) | {"v.position_embd.weight": (64 * 64, 1152), "v.patch_embd.bias": (1152,)},
+    )
+    found |= {f"{place}.{kind}": (d,) for place in ("v.post_ln", "mm.input_norm") for kind in ("weight", "bias")}
+    found |= {"mm.1.weight": (4 * d, 4 * d), "mm.1.bias": (4 * d,), "mm.2.weight": (2048, 4 * d), "mm.2.bias": (2048,)}
+    return _keys("kimivl", d, 4304, 16, 27, 14, 896, 2048, {"vision.projector.scale_factor": 2}), found
+
+
+def _llava(out: int) -> tuple[dict[str, Any], Tensors]:
+    """CLIP's ViT-L/14 at 336 pixels, whose last layer the projector does not read."""
+    d, found = 1024, _vit(23, 1024, 4096, 14) | {"v.position_embd.weight": (577, 1024), "v.class_embd": (1024,)}
+    found |= {f"v.{place}.{kind}": (d,) for place in ("pre_ln", "post_ln") for kind in ("weight", "bias")}
+    found |= {"mm.0.weight": (out, d), "mm.0.bias": (out,), "mm.2.weight": (out, out), "mm.2.bias": (out,)}
+    return _keys("mlp", d, 4096, 16, 23, 14, 336, out, {"use_gelu": False}), found
+
+
+def _whisper(projector: str, out: int, projected: Tensors, stacked: int) -> tuple[dict[str, Any], Tensors]:
+    """Whisper large's encoder: 30 seconds of sound."""
+    d, ff, layers = 1280, 5120, 32
+    found: Tensors = {"a.conv1d.1.weight": (d, 128, 3), "a.conv1d.1.bias": (d, 1), "a.conv1d.2.weight": (d, d, 3)}
+    found |= {"a.conv1d.2.bias": (d, 1), "a.position_embd.weight": (1500, d), "a.post_ln.weight": (d,)}
+    found |= {"a.post_ln.bias": (d,)} | projected
+    for layer in range(layers):
+        one = f"a.blk.{layer}"
+        parts = {f"attn_{each}": (d, d) for each in ("q", "k", "v", "out")} | {"ffn_up": (ff, d), "ffn_down": (d, ff)}
+        found |= {f"{one}.{name}.weight": shape for name, shape in parts.items()}
+        found |= {f"{one}.{name}.bias": shape[:1] for name, shape in parts.items() if name != "attn_k"}
+        found |= {f"{one}.{name}.{kind}": (d,) for name in ("ln1", "ln2") for kind in ("weight", "bias")}
+    return {
+        "projector_type": projector,
+        "has_audio_encoder": True,
+        "use_gelu": True,
+        "audio.embedding_length": d,
+        "audio.feed_forward_length": ff,
+        "audio.block_count": layers,
+        "audio.projection_dim": out,
+        "audio.attention.head_count": 20,
+        "audio.attention.layer_norm_epsilon": 1e-5,
+        "audio.num_mel_bins": 128,
+        "audio.projector.stack_factor": stacked,
+    }, found
+
+
+def _voxtral(out: int) -> tuple[dict[str, Any], Tensors]:
+    return _whisper("voxtral", out, {"mm.a.mlp.1.weight": (out, 5120), "mm.a.mlp.2.weight": (out, out)}, 4)
+
+
 def _keys(
     projector: str,
     d: int,
@@ -164,6 +213,9 @@ def towers() -> Iterator[tuple[dict[str, Any], Tensors]]:
     yield _pixtral(5120, merged=False)
     yield from map(_internvl, (896, 5120))
     yield _llama4()
+    yield _kimi_vl()
+    yield from map(_llava, (4096, 5120))
+    yield _voxtral(3072)
 
 
 def _in_f32(name: str, shape: tuple[int, ...]) -> bool:
@@ -222,14 +274,20 @@ def _values(node: int) -> Iterator[int]:
         yield from _values(words[3])
 
 
+def _layer(tensors: Tensors) -> int:
+    return sum(prod(shape) for name, shape in tensors.items() if name.startswith("v.blk.0."))
+
+
 def main() -> str:
     lib, met = LlamaCpp(), set()
     for keys, tensors in towers():
         parameters = sum(map(prod, tensors.values()))
+        lacks = _layer(tensors) if keys["projector_type"] == "mlp" else 0  # the last, which the catalogue counts
+        parameters += lacks
         known = min(TOWERS, key=lambda each: abs(each - parameters))
         met.add(known)
         in_f32 = sum(prod(shape) for name, shape in tensors.items() if _in_f32(name, shape))
-        found, kept = (in_f32, *reserved(lib, keys, tensors)), tuple(TOWERS[known])
+        found, kept = (in_f32 - lacks, *reserved(lib, keys, tensors)), tuple(TOWERS[known])
         if found != kept or abs(known - parameters) > CATALOGUE_LACKS:
             return f"{keys['projector_type']}, {parameters:,} parameters: {found}, and kvcalc has {kept} of {known:,}"
     return "all alike" if met == {*TOWERS} else f"not tried: {sorted({*TOWERS} - met)}"

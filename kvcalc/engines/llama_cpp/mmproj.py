@@ -24,7 +24,8 @@ class Tower(NamedTuple):
     """One tower.
 
     Attributes:
-        in_f32: parameters that its file has in f32.
+        in_f32: parameters that its file has in f32, less those that it lacks: LLaVA 1.5's has no last layer, which its
+            projector does not read.
         buffer: bytes on the card.
         beside: bytes of what is given to it, in host memory.
     """
@@ -83,6 +84,11 @@ TOWERS: Mapping[int, Tower] = MappingProxyType(
             351_216_640: (1_438_720, *_INTERN),
             308_495_104: (1_430_272, *_INTERN),
             871_932_416: (1_441_792, 38_915_456, 9_748_992),
+            # Kimi-VL; LLaVA 1.5 7B, 13B; Voxtral Mini, whose tower hears half a minute
+            447_545_840: (5_127_152, 36_560_896, 2_416_640),
+            324_487_168: (-11_685_888, 24_956_544, 1_359_392),
+            334_974_976: (-11_683_840, 29_675_136, 1_359_392),
+            662_134_784: (2_414_080, 53_760_000, 1_536_000),
         }.items()
     }
 )
@@ -112,7 +118,8 @@ class Mmproj(NamedTuple):
         """What that is, in words."""
         if self.buffer is None:
             return "its weights at 16 bits, without a buffer, which is not known of this tower"
-        return "its weights at 16 bits and the buffer that is reserved for an image; a large image lets it grow"
+        of = "an image or half a minute of sound"
+        return f"its weights at 16 bits and the buffer that is reserved for {of}; more lets it grow"
 
 
 def mmproj_of(parameters: int) -> Mmproj:
