@@ -92,7 +92,8 @@ def model_of(log: ServerLog, named: Model | None) -> LoggedModel:
     by_id = named_model(hub_id(log) or "")
     if by_id is not None:
         return _stored(log, by_id, name, quantization, ())
-    found = meant_model(hub_id(log) or name_in_path(log.model or "") or name)
+    is_gguf = name.lower().endswith(".gguf")  # whose format is no checkpoint's of that name (Qwen3.6-27B-NVFP4.gguf)
+    found = meant_model(hub_id(log) or (None if is_gguf else name_in_path(log.model or "")) or name)
     if found is None:
         shown = hub_id(log)
         told = f"model '{shown}' is not in the catalogue" if shown else "model is a path of its machine"
