@@ -143,6 +143,12 @@ def test_falcon_11b_has_one_norm_for_attention_and_feed_forward() -> None:
         assert counted({**of_40b, "num_ln_in_parallel_attn": norms}) == FACTS["tiiuae/falcon-40b"] - difference
 
 
+def test_the_first_file_of_falcon_40b_has_a_norm_for_each_too() -> None:
+    first = {"model_type": "RefinedWeb", "hidden_size": 8192, "n_head": 128, "n_head_kv": 8, "n_layer": 60}
+    first |= {"parallel_attn": True, "bias": False, "alibi": False, "vocab_size": 65_024}
+    assert counted(first) == FACTS["tiiuae/falcon-40b"] == (83_671_941_120 - 2 * 65_024 * 8192) // 2
+
+
 def test_mpt_says_how_it_was_initialised() -> None:
     told = {
         "init_config": {"name": "kaiming_normal_", "init_std": 0.02},

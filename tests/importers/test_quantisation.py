@@ -421,8 +421,9 @@ def test_vllm_has_scales_of_bitsandbytes_in_fp32_and_divides_layers_alone() -> N
         once = estimate("llama-3-8b", weight_dtype="nf4", engine="vllm@0.19.0", pp=pp).memory.per_rank.weights_bytes
         assert doubly == pytest.approx(once, abs=4096)
     assert estimate(model, tp=2).memory.weights_bytes > sum(part.size for part in model.weights)
-    with pytest.raises(KvcalcError, match=r"--pp N divides layers"):
-        estimate(model, engine="vllm", tp=2)
+    for engine in ("vllm", "sglang"):
+        with pytest.raises(KvcalcError, match=rf"--tp: {engine} divides no weights.*--pp N divides layers"):
+            estimate(model, engine=engine, tp=2)
     assert estimate("llama-3-8b", weight_dtype="nf4", engine="vllm", tp=2).memory.weights_bytes
 
 

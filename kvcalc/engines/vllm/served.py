@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.engines.bitsandbytes import refuse_shares_of_nf4
 from kvcalc.engines.vllm.loaded.lora import refuse_adapters_of_experts
 from kvcalc.engines.vllm.token_sharing import refuse_shared_tokens
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.weights import is_of_bitsandbytes
 from kvcalc.legality import legal_tps
 from kvcalc.mechanisms import MLA, RWKV, Cross, Lightning, Mamba2
 from kvcalc.model.span import Window
@@ -86,7 +86,7 @@ def refuse_unserved(setup: Setup, version: Version, *, hybrid_manager: bool = Tr
         )
     tp = setup.deployment.tp
     _check_shares(setup, tp)
-    _check_nf4(setup, tp)
+    refuse_shares_of_nf4(setup, "vllm", "vllm/model_executor/model_loader/bitsandbytes_loader.py")
     _check_dtype(setup, version)
     for each in kinds:
         if isinstance(each, Mamba2) and each.num_groups != 1 and each.num_groups % tp:
@@ -100,17 +100,6 @@ def refuse_unserved(setup: Setup, version: Version, *, hybrid_manager: bool = Tr
             refuse_adapters_of_experts(setup.lora, setup.model, setup.deployment)
     if setup.deployment.dcp > 1:
         refuse_shared_tokens(setup, version, hybrid_manager=hybrid_manager)
-
-
-def _check_nf4(setup: Setup, tp: int) -> None:
-    """Weights of bitsandbytes are divided over ranks only where they are quantised as they are loaded."""
-    stored = setup.weight_format is None and any(is_of_bitsandbytes(part.format) for part in setup.model.weights)
-    if stored and tp > 1:
-        raise KvcalcError(
-            f"--tp: vllm divides no weights that a checkpoint of bitsandbytes has quantised over {tp} ranks (vllm/"
-            "model_executor/model_loader/bitsandbytes_loader.py, pre_quant); --pp N divides layers, and --weight-dtype "
-            "nf4 is of a model that is quantised as it is loaded"
-        )
 
 
 def _check_shares(setup: Setup, tp: int) -> None:

@@ -211,9 +211,10 @@ def anatomy_of(config: Config) -> Anatomy | None:
 
 
 def _falcon_shares(config: Config) -> bool:
-    """Falcon-7B's and Falcon-11B's, not Falcon-40B's."""
+    """Falcon-7B's and Falcon-11B's, not Falcon-40B's, whose first files (RefinedWeb) name n_head_kv alone."""
     norms = config.get("num_ln_in_parallel_attn")
-    both = config.flag("new_decoder_architecture") if norms is None else norms.value == 2  # noqa: PLR2004  # a norm each
+    newer = config.flag("new_decoder_architecture") or config.get("n_head_kv") is not None
+    both = newer if norms is None else norms.value == 2  # noqa: PLR2004  # a norm each
     return config.flag("parallel_attn") and not both
 
 
