@@ -32,7 +32,8 @@ _NAMES = (
     _named(r"mxfp8", "mxfp8"),
     _named(r"gptq[-_.](?:int8|8bits?)(?:[-_.]128g)?", "int8_g128"),
     _named(r"(?:mlx[-_.])(?P<bits>[2-68])[-_.]?bits?(?:[-_.]dwq)?|(?P<dwq>[2-68])bit[-_.]dwq", "mlx_{bits}bit"),
-    _named(r"(?:unsloth[-_.])?bnb[-_.]4[-_]?bits?", "nf4_double"),  # bnb_4bit_use_double_quant of Unsloth's files
+    _named(r"unsloth[-_.]bnb[-_.]4[-_]?bits?", "unsloth_bnb_4bit"),  # which leaves modules that each file lists
+    _named(r"bnb[-_.]4[-_]?bits?", "nf4_double"),  # bnb_4bit_use_double_quant of Unsloth's files
     _named(r"(?:bnb[-_.])?nf4", "nf4"),
     _named(r"(?:quantized[-_.])?w8a8(?:[-_.]int8)?|w8a16|int8|bnb[-_.]8bits?|8bits?", "int8"),
     _named(r"(?:quantized[-_.])?w4a16[-_.]g32|qat[-_.]w4a16(?:[-_.]ct)?", "w4a16_g32"),
