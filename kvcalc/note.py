@@ -98,6 +98,7 @@ _CODES = {
     "no-decode-bound": "there is no bound of decoding, and why",
     "no-pools": "no pools within the limits serve so many requests a second on an accelerator",
     "stages-not-tried": "pipeline stages are not tried, since tensor parallelism is enough",
+    "sizes-not-served": "sizes asked for are not tried, since the engine does not spread a model so",
     # capacity
     "longest-context-above-max-context": "memory holds a longer context than the model's limit",
     "no-memory-for-cache": "all but the cache takes more than there is",

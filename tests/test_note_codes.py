@@ -231,6 +231,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "all-drafted-kept": estimate("deepseek-v3", mtp=1, tp=8, gpu="h200"),
     "no-decode-bound": estimate("llama-3-8b", weights="20GB"),
     "stages-not-tried": plan("llama-3-8b"),
+    "sizes-not-served": plan("llama-3-8b", engine="lmdeploy", pp="1,2"),
     "no-pools": plan("llama-3-8b", rps=9, input_tokens=1000, output_tokens=10, handoff="50GB", max_gpus=1),
     "longest-context-above-max-context": capacity("gemma-2b"),
     "no-memory-for-cache": capacity("llama-3-8b", gpu_memory="1GiB", tp=1),

@@ -10,6 +10,7 @@ from itertools import pairwise
 from kvcalc.errors import NEXT, KvcalcError, UnknownModelError
 
 _STEP = f"{NEXT}kvcalc estimate "
+_STEP_OF_SEVERAL = f"{NEXT}kvcalc compare "
 _OF_ONE_MODEL = {"estimate", "capacity", "plan", "demand", "verify", "bench"}
 _OF_SEVERAL = {"compare", "plot", "report", "sweep"}
 """Commands that take several models; what is assumed is of one."""
@@ -23,8 +24,20 @@ def typed_again(arguments: Sequence[str], error: KvcalcError) -> Iterator[str]:
         error: that it ended with.
     """
     for line in map(str, error.args):
+        if line.startswith(_STEP_OF_SEVERAL):
+            yield f"{NEXT}{shlex.join(['kvcalc', *_apart(arguments, line)])}"
+            continue
         mended = _mended(arguments, line, error) if line.startswith(_STEP) else None
         yield line if mended is None else f"{NEXT}{shlex.join(['kvcalc', *mended])}"
+
+
+def _apart(arguments: Sequence[str], line: str) -> list[str]:
+    """The words with models that stood between commas as words of their own, where the command takes several."""
+    named, *models = shlex.split(line.removeprefix(f"{NEXT}kvcalc "))
+    typed = next((word for word in arguments if [part.strip() for part in word.split(",")] == models), None)
+    if typed is None or arguments[0] not in _OF_SEVERAL:
+        return [named, *models]
+    return [part for word in arguments for part in (models if word == typed else [word])]
 
 
 def _mended(arguments: Sequence[str], line: str, error: KvcalcError) -> list[str] | None:
@@ -33,7 +46,8 @@ def _mended(arguments: Sequence[str], line: str, error: KvcalcError) -> list[str
     if not arguments or arguments[0] not in (_OF_ONE_MODEL if more else _OF_ONE_MODEL | _OF_SEVERAL):
         return None
     typed = error.typed if isinstance(error, UnknownModelError) else model
-    if typed not in {part.strip() for word in arguments for part in word.rpartition("=")[2].split(",")}:
+    values = [word.rpartition("=")[2] for word in arguments]
+    if typed not in {*values, *(part.strip() for value in values for part in value.split(","))}:
         return None
     known = {*pairwise(arguments)}
     words = [_with(word, typed, model) for word in arguments]
@@ -46,4 +60,6 @@ def _mended(arguments: Sequence[str], line: str, error: KvcalcError) -> list[str
 def _with(word: str, typed: str, meant: str) -> str:
     """A word, or a part of it between commas or behind '=', with another model in its place."""
     head, equals, rest = word.rpartition("=") if word.startswith("-") else ("", "", word)
+    if rest == typed:
+        return head + equals + meant
     return head + equals + ",".join(meant if part.strip() == typed else part for part in rest.split(","))

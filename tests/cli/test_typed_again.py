@@ -27,6 +27,10 @@ TYPED = {
     "estimate llama-3-70b --draft lama-3-8b": "estimate llama-3-70b --draft llama-3-8b",
     "estimate llama-3-70b --draft=lama-3-8b": "estimate llama-3-70b --draft=llama-3-8b",
     "models show lama-3-8b": "estimate llama-3-8b",
+    "compare llama-3-8b,gemma-2b -b 4": "compare llama-3-8b gemma-2b -b 4",
+    "plot cache llama-3-8b,gemma-2b": "plot cache llama-3-8b gemma-2b",
+    "estimate llama-3-8b,gemma-2b --json": "compare llama-3-8b gemma-2b",
+    "compare llama-3-8b,nope -b 4": "compare llama-3-8b -b 4",
 }
 
 

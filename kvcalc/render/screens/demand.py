@@ -94,12 +94,12 @@ def _answer(result: Demand, unit: str) -> Line:
 
 
 def _picture(result: Demand, unit: str) -> Iterator[str]:
-    """The peaks of equal parts of the time, as blocks of eight heights."""
+    """The peaks of equal parts of the time, as blocks of eight heights: as wide as a narrow terminal."""
     most = max(result.peaks.bytes) or 1
     blocks = "".join(LEVELS[min(7, 8 * each // (most + 1))] if each else " " for each in result.peaks.bytes)
     each = _duration(result.peaks.seconds_each)
-    yield f"  {blocks}"
-    yield f"  the most in each {each}; the highest is {size(most, unit)}"
+    yield blocks
+    yield f"the most in each {each}; the highest is {size(most, unit)}"
 
 
 def _points(result: Demand, unit: str) -> Grid:

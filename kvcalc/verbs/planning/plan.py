@@ -94,7 +94,7 @@ def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mappin
         rejected=tuple(row for each in asked for row in rejected(search, each, found[each.gpu.name].fewest)),
         nearest=None if offers else _nearest(search, asked),
         not_modelled=tuple(not_modelled(*(kept[0] if kept else (asked[0], _least(asked[0]))))),
-        notes=(*_notes(search, asked, kept), *pools.notes),
+        notes=(*_notes(search, asked, kept), *_never_served(scenario, sizes), *pools.notes),
         question=Question.of(shown, Accelerator.of(shown)),
         scenario=shown,
         best=evaluate(*kept[0]).fullest.tree if kept else None,
@@ -186,6 +186,21 @@ def _notes(search: Search, asked: list[Scenario], kept: list[tuple[Scenario, Dep
         yield no_decode_bound(missing)
     elif kept:
         yield from all_drafted_kept(kept[0][0])
+
+
+def _never_served(scenario: Scenario, sizes: Sequence[Deployment]) -> Iterator[Note]:
+    """The sizes asked for that the engine never spreads a model by, beside others that it does."""
+    refused = (scenario.engine.size_refused(each) for each in sizes)
+    for option in dict.fromkeys(option for option in refused if option is not None):
+        name = option.removeprefix("--")
+        values = sorted({value for each in sizes if (value := getattr(each, name)) > 1})
+        asked = f"{option} {','.join(map(str, values))}"
+        yield note(
+            "sizes-not-served",
+            f"{asked} is not tried: kvcalc counts {scenario.engine.name} with {name} 1 only",
+            option=name,
+            values=tuple(values),
+        )
 
 
 def _defaults_of_others(kept: list[tuple[Scenario, Deployment]]) -> Iterator[Note]:
