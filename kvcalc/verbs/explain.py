@@ -9,6 +9,7 @@ from kvcalc.catalogue.articles import articles
 from kvcalc.catalogue.words import words
 from kvcalc.engines import ENGINES
 from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.formats.by_name import by_hand
 from kvcalc.formats.element import ALIASES, FORMATS, TENSOR_FORMATS
 from kvcalc.formats.file_types import file_type_of, is_mix, tables_of
 from kvcalc.formats.turboquant import TURBOQUANT
@@ -55,6 +56,8 @@ def explain(name: str) -> Explanation:
     wanted = _plain(name)
     known = {**titled, **named}
     wanted = wanted if wanted in known else _plain(ALIASES.get(name.lower(), name))
+    if wanted not in known and (written := by_hand(name.strip().lower().replace("-", "_"), "explain")) is not None:
+        return _format(written)
     if wanted not in known:
         raise KvcalcError(f"explain: no '{name[:60]}'{did_you_mean(wanted, named) or _ALL}")
     return known[wanted]

@@ -181,6 +181,10 @@ def test_a_word_that_nothing_is_near_leads_to_the_list() -> None:
         explain("wwwww")
 
 
+def test_a_format_written_by_hand_is_explained() -> None:
+    assert explain("q4_g64_s4").formula.startswith("36 bytes for 64 elements")
+
+
 def test_formats_of_one_engines_tensors_are_explained() -> None:
     """vLLM, quantization/turboquant/config.py: 8-bit keys, and values of four bits with 4 bytes beside them."""
     found = explain("turboquant_k8v4")
