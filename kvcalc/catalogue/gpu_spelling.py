@@ -7,7 +7,7 @@ from functools import lru_cache
 
 _LEFT_OUT = re.compile(
     r"\b(?:nvidia|geforce|quadro|amd|radeon|intel|apple|tesla|instinct|jetson|graphics|gpu|generation|corporation|tm|r"
-    r"|macbook (?:pro|air)|macbook|mac (?:studio|mini|pro)|imac|developer kit|engineering reference|lite hash rate"
+    r"|macbook (?:pro|air)|macbook|mbp|mac (?:studio|mini|pro)|imac|developer kit|engineering reference|lite hash rate"
     r"|edition|founders|fe|desktop|workstation|server|dual slot|oam|vf|series|hbm\d?e?|gddr\d?[xw]?|huawei|gmktec)\b"
 )
 _SHORT = (

@@ -132,6 +132,9 @@ def _named(text: str, known: list[Gpu]) -> Gpu | None:
 def _of_size(text: str, size_gb: int, known: list[Gpu]) -> Gpu | None:
     """Of the accelerators that a name fits, the one with so much memory."""
     typed = "-".join(text.split())
+    whole = next((gpu for gpu in known if f"{typed.rstrip('-')}-{size_gb}gb" in gpu.aliases), None)
+    if whole is not None:
+        return whole
     own = [gpu for gpu in known if typed == gpu.name or typed in gpu.aliases]
     found = _fitting(letters(text), known)
     several = next((gpu for gpu in (*own, *found) if gpu.sizes_gb), None)

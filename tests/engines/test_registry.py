@@ -47,7 +47,7 @@ def test_versions_are_compared_as_numbers(version: str, number: tuple[int, ...])
     ("engine", "served", "refused"),
     [
         ("mlx", ["m4-max", "h100"], ["mi300x", "arc-b580", "tpu-v5e", "gaudi3", "trn2"]),
-        ("llama-cpp", ["m4-max", "h100", "mi300x", "arc-b580"], ["tpu-v5e", "gaudi3", "trn2", "inf2"]),
+        ("llama-cpp", ["m4-max", "h100", "mi300x", "arc-b580"], ["tpu-v5e", "gaudi1", "gaudi3", "trn2", "inf2"]),
         ("tensorrt-llm", ["h100"], ["m4-max", "mi300x"]),
         ("lmdeploy", ["h100"], ["m4-max", "mi300x"]),
         ("sglang", ["h100", "mi300x"], ["m4-max", "tpu-v5e"]),

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 WITHOUT_BACK_END = ("AWS", "Google")
-GAUDI = ("gaudi2", "gaudi3")
+GAUDI = "Gaudi"
 """What none of llama.cpp's back ends (folders of ggml/src) runs on: Trainium, Inferentia, TPUs, Gaudi."""
 OF_MODEL_ALONE = frozenset({"n-gpu-layers", "n-cpu-moe", "tensor-split", "draft-n"})
 """Options for which a draft has others (common/arg.cpp, --gpu-layers-draft and their like)."""
@@ -153,5 +153,5 @@ class LlamaCpp(Engine):
 
 
 def _check_card(gpu: Gpu) -> None:
-    if gpu.vendor in WITHOUT_BACK_END or gpu.name in GAUDI:
+    if gpu.vendor in WITHOUT_BACK_END or (gpu.architecture or "").startswith(GAUDI):
         raise KvcalcError(f"--gpu: {gpu.name}: llama.cpp has no back end for it; --engine exact counts it")
