@@ -46,7 +46,7 @@ _INPUTS = ("total memory", "free memory before loading")
 """Figures that tell the card's memory."""
 
 
-NEWEST = "n"
+NEWEST = "p"
 """What the ids of the logs begin with that were found last."""
 
 

@@ -80,7 +80,7 @@ def test_a_name_without_a_size_is_told_that_one_is_known() -> None:
     assert told.text == "'qwq' is assumed to be qwq-32b, the only size of it here"
 
 
-@for_each("typed", ["zamba2-7b", "t5-large", "molmo2-8b"])
+@for_each("typed", ["bamba-9b", "t5-large", "molmo2-8b"])
 def test_no_other_family_is_offered_because_it_looks_alike(kvcalc: Kvcalc, typed: str) -> None:
     assert kvcalc("estimate", typed).stderr.endswith("\nnext: kvcalc models list\n")
 

@@ -347,6 +347,24 @@ def test_graphs_of_a_card(gpu: str, sizes: int) -> None:
     assert f"CUDA graphs, as estimated for {sizes} sizes" in rows
 
 
+@pytest.mark.parametrize(
+    ("gpu", "tp", "version", "thousandths"),
+    [
+        ("h100", 1, "0.23.0", 21),
+        ("l40s", 1, "0.23.0", 19),
+        ("l40s", 2, "0.23.0", 19),  # vLLM's own all-reduce
+        ("l40s", 4, "0.23.0", 40),
+        ("rtx5090", 2, "0.23.0", 40),  # "lacks GPU P2P capability" (stored file of h24)
+        ("h100", 4, "0.23.0", 21),
+        ("mi300x", 4, "0.23.0", 21),
+    ],
+)
+def test_graphs_hold_more_where_nccl_sums(gpu: str, tp: int, version: str, thousandths: int) -> None:
+    rows = leaves(rank("qwen2.5-7b", version, gpu, tp=tp).overhead)
+    found = sum(leaf.bytes for leaf in rows if leaf.path.startswith("CUDA graphs"))
+    assert found / GIB == pytest.approx(28 * thousandths / 1000, rel=0.01)
+
+
 def test_counters_of_runner_v2() -> None:
     """Beside 15.00 GiB of weights 0.26: 256 x 128,256 x 4.125 bytes and the runtime (0.31.0, file 70682754770)."""
     found = {leaf.path: leaf.bytes for leaf in leaves(rank("llama-3-8b", "0.31.0", "a100-80-sxm").overhead)}

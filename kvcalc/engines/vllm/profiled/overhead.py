@@ -50,6 +50,13 @@ _PLANNER_RUNS = "llm-d-incubation/llm-d-planner#205, 0.19.0 on H100"
 _ALONE = Seen(
     6, 25, 46, f"one GPU, 0.18 and later: 0.24 to 0.27 in 33 runs of {_PLANNER_RUNS}, twice 0.46; 0.2 to 0.26 later"
 )
+_ALONE_GDDR = Seen(
+    6,
+    15,
+    25,
+    "one GPU of Ada or of Blackwell's cards with GDDR, 0.18 and later: 0.07 and 0.16 printed; what is left in 16 logs "
+    "of nine kinds of cards: 0.03 to 0.25, of which the middle is counted",
+)
 _ALONE_SMALL = Seen(6, 13, 25, "one GPU before sm89, 0.18 and later: 0.07 and 0.13 [fewer than three logs]")
 _ALONE_BEFORE = Seen(2, 13, 20, "one GPU, 0.15 to 0.17: 0.13 [fewer than three logs]")
 _ALONE_FIRST = Seen(2, 3, 11, "one GPU up to 0.14: 0.02 to 0.11 in ten logs (0.10.2 0.02, 0.14 0.03, V0 0.02 to 0.09)")
@@ -112,12 +119,24 @@ DELTA_OF_A_MULTIPROCESSOR = 22 * MIB
 GRAPHS_OF_A_LAYER = 21 * GIB // 1000
 """Estimated CUDA graph memory: 0.49 to 1.69 GiB in 35 runs of 0.19.0 on H100 (20 to 80 layers, 51 sizes), 0.021 a layer
 on average. Fitted. Later logs: 0.37 (28 layers, 35 sizes), 0.19 to 0.78, 1.55, 1.94."""
+GRAPHS_OF_A_LAYER_NOT_HOPPER = 19 * GIB // 1000
+"""The same on other cards: 0.0135 to 0.0248 a layer of 51 sizes in eight logs of one GPU (0.19 to 0.25), 0.019 in the
+middle; 0.049 and 0.065 in two more. Fitted."""
+GRAPHS_OF_NCCL = 21 * GIB // 1000
+"""What a layer's graphs of all sizes hold beside that where NCCL adds up what ranks computed: 0.034 to 0.052 a layer in
+all (0.10 to 0.19; 4 L40S, 4 RTX 3090, 4 A100 PCIe, 2 of compute capability 8.9, 2 A100 of two nodes), where 2 A100 PCIe
+with vLLM's own all-reduce have 0.023. 4 RTX PRO 6000, which reach each other's memory, had 0.016 in all (0.28).
+Fitted."""
+OWN_ALL_REDUCE_OVER_PCIE = 2
+"""Ranks at most: CustomAllreduce of vllm/distributed/device_communicators/custom_all_reduce.py is disabled on more
+without NVLink, and where cards cannot reach each other's memory, as GeForce cards without a bridge cannot."""
 GRAPHS_OF_A_SIZE_V2 = 8 * MIB
 """The same of runner V2, which estimates from 0.29 (profile_cudagraph_memory of v1/worker/gpu/cudagraph_utils.py; 0
 before): what is left of four logs of 51 sizes once their embeddings made to time kernels are counted, 0.43 GiB on A100
 (0.31, 32 layers), 0.35 on H200 (0.31, 28), 0.31 on T4 (0.29, 28) and no more than 0.46 on RTX 5060 Ti (0.29, 28).
 Fitted."""
 LEAST_GRAPHS = GIB // 10
+ADA, HOPPER, BLACKWELL_GDDR = (8, 9), (9, 0), (12, 0)
 CONTEXT_BYTES = 550 * MIB
 """Of a process: 512 to 614 MiB as total minus free at start-up in logs of H100, H200 and RTX 5090."""
 ALL_SIZES = 51
@@ -190,15 +209,35 @@ def graphs_charged(settings: Settings) -> bool:
 def graphs_of(setup: Setup, settings: Settings, layers: int) -> Ranged:
     """The graphs of a rank, as vLLM would estimate them."""
     sizes = capture_sizes(settings, setup.gpu.compute_capability)
+    nccl = GRAPHS_OF_NCCL if _sums_by_nccl(setup) else 0
     if settings.runner == "v2":
-        factors = (Factor("sizes", sizes, "size"), Factor("of_each", GRAPHS_OF_A_SIZE_V2, "byte"))
+        each = GRAPHS_OF_A_SIZE_V2 + layers * nccl // ALL_SIZES
+        factors = (Factor("sizes", sizes, "size"), Factor("of_each", each, "byte"))
         source = "fitted on four logs of runner V2"
     else:
-        each = max(GRAPHS_OF_A_LAYER * sizes // ALL_SIZES, -(-LEAST_GRAPHS // max(1, layers)))
+        hopper = setup.gpu.compute_capability in {HOPPER, None}
+        layer = nccl + (GRAPHS_OF_A_LAYER if hopper else GRAPHS_OF_A_LAYER_NOT_HOPPER)
+        each = max(layer * sizes // ALL_SIZES, -(-LEAST_GRAPHS // max(1, layers)))
         factors = (Factor("layers", layers, "layer"), Factor("of_each", each, "byte"))
-        source = "fitted on 35 logs of 0.19.0 on H100"
+        source = "fitted on 35 logs of 0.19.0 on H100" if hopper else "fitted on eight logs of one GPU"
+    if nccl:
+        source += "; on five of ranks whose sums NCCL makes"
     row = Product(f"CUDA graphs, as estimated for {sizes} sizes", factors, source)
     return Ranged(row, row.bytes // 3, 2 * row.bytes + 3 * GIB // 10)
+
+
+def _sums_by_nccl(setup: Setup) -> bool:
+    """Whether ranks add up what they computed through NCCL, not through vLLM's own all-reduce."""
+    gpu, ranks = setup.gpu, setup.deployment.tp
+    if gpu.vendor != "NVIDIA" or ranks == 1 or not _over_pcie(gpu):
+        return False
+    if "GeForce" in (gpu.title or "") and "NVLink" not in (gpu.interconnect or ""):
+        return True
+    return ranks > OWN_ALL_REDUCE_OVER_PCIE and (gpu.compute_capability or HOPPER) < BLACKWELL_GDDR
+
+
+def _over_pcie(gpu: Gpu) -> bool:
+    return not (gpu.interconnect or "").startswith("NVLink")
 
 
 def _context(gpu: Gpu) -> Iterator[Ranged]:
@@ -228,7 +267,7 @@ def _non_torch(setup: Setup, settings: Settings) -> Seen:
 
 def _between_ranks(gpu: Gpu, settings: Settings, tp: int) -> Seen:
     size = gpu.memory_bytes or 0
-    if not (gpu.interconnect or "").startswith("NVLink") or size <= 36 * GIB:
+    if _over_pcie(gpu) or size <= 36 * GIB:
         return _PCIE
     if settings.version < MORE_OVER_NVLINK and tp <= FEW_RANKS:
         return _NVLINK_BEFORE
@@ -238,7 +277,9 @@ def _between_ranks(gpu: Gpu, settings: Settings, tp: int) -> Seen:
 def _alone(gpu: Gpu, settings: Settings) -> Seen:
     capability = gpu.compute_capability or (8, 0)
     if settings.version >= (0, 18):
-        return _ALONE if capability >= (8, 9) else _ALONE_SMALL
+        if capability < (8, 9):
+            return _ALONE_SMALL
+        return _ALONE_GDDR if capability == ADA or capability >= BLACKWELL_GDDR else _ALONE
     if capability >= (9, 0):
         return _ALONE_HOPPER_V1 if ENGINE_V1 <= settings.version < (0, 15) else _ALONE_HOPPER
     return _ALONE_BEFORE if settings.version >= (0, 15) else _ALONE_FIRST
