@@ -103,12 +103,15 @@ def _refused(engine: type[Engine]) -> Iterator[str]:
     line = COMMAND_LINES.get(engine.name)
     if line is None:
         return
+    decided = sorted({each.removeprefix("--") for each in line.decide.values()})
     told = {
         "These change memory and are not followed: a command line or a log that has one is refused.": line.refused,
-        "These may change memory beside the cache: a note names them.": line.noted,
+        "These decide what another option is where nobody gives that one: refused without "
+        f"{', '.join(f'`--{each}`' for each in decided)}.": line.decide,
+        "These may change memory beside the cache: a note names them.": line.noted - line.decide.keys(),
     }
     yield from ("", "Of the flags of a server (`--from-command`, `--from-log`):")
-    for words, names in told.items():
+    for words, names in ((words, names) for words, names in told.items() if names):
         written = (name if name.isupper() else f"--{name.replace('_', line.joins)}" for name in names)
         yield from ("", words, "", ", ".join(f"`{each}`" for each in sorted(written)))
 

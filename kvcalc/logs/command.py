@@ -166,10 +166,11 @@ def _check_decided(given: list[Flag], settings: Mapping[str, str], line: Command
     """Refuses an option that decides the default of another where nobody gives that one."""
     for each in given:
         decided = line.decide.get(each.name)
-        if decided is not None and decided not in settings:
+        if decided is not None and decided not in settings and each.value.lower() not in OFF:
+            told = f"--{decided.removeprefix('--')}"
             raise KvcalcError(
-                f"{OPTION}: {one_line(each.typed, MAX_SHOWN)} decides {decided} where nobody gives it, in a way that "
-                f"kvcalc does not follow for {line.engine}; give {decided} N"
+                f"{OPTION}: {one_line(each.typed, MAX_SHOWN)} decides {told} where nobody gives it, in a way that "
+                f"kvcalc does not follow for {line.engine}; give {told} N"
             )
 
 

@@ -423,6 +423,20 @@ def test_what_ollama_tells_llama_server(line: str, gpu: str, told: tuple[Any, ..
     ) == told
 
 
+def test_flags_by_which_sglang_chooses_its_share_of_memory_are_refused_where_nobody_gives_it() -> None:
+    """sglang 0.5.23's planner on an H100: 0.835 without graphs of prefill, 0.83 with them."""
+    line = "python -m sglang.launch_server --model-path Qwen/Qwen3-8B --context-length 8192"
+    for flag in ("--cuda-graph-bs-decode 1 2 4", "--moe-a2a-backend deepep", "--disable-decode-cuda-graph"):
+        with pytest.raises(
+            KvcalcError, match=rf"{flag.split()[0]} decides --mem-fraction-static .*give --mem-fraction-static N"
+        ):
+            capacity_from_command(f"{line} {flag}", gpu="h100")
+        told = capacity_from_command(f"{line} {flag} --mem-fraction-static 0.8", gpu="h100")
+        assert {each.code: each for each in told.notes}["flags-not-counted"].data == {"flags": (flag.split()[0],)}
+    found = capacity_from_command(f"{line} --disable-prefill-cuda-graph", gpu="h100")
+    assert next(each.data for each in found.notes if each.code == "engine-defaults")["mem_fraction_static"] == 0.835
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [

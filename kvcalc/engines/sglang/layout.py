@@ -13,7 +13,8 @@ from kvcalc.engines.sglang.compressed import compresses
 from kvcalc.engines.sglang.compressed_pools import compressed_widths
 from kvcalc.engines.sglang.pools import Copies, Need, Pools, Widths
 from kvcalc.engines.sglang.rows import SglangRows
-from kvcalc.engines.sglang.served import has_states, slots_of_a_sequence
+from kvcalc.engines.sglang.served import has_states
+from kvcalc.engines.sglang.state_slots import slots_of_a_sequence
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Compressed
 
@@ -131,8 +132,7 @@ class SglangLayout(SglangRows):
     @property
     def slots_of_a_sequence(self) -> int:
         """Slots of states that it needs."""
-        radix_cache = not self.settings.disable_radix_cache
-        return slots_of_a_sequence(self.setup, self.settings.version, radix_cache=radix_cache)
+        return slots_of_a_sequence(self.setup, self.settings)
 
     def need(self, load: Load) -> Need:
         """What a load takes of the pools."""

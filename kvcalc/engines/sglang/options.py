@@ -24,6 +24,15 @@ def _chunk(text: str, what: str) -> int:
     return -1 if text.strip() == "-1" else parse_count(text, what, MOST_TOKENS)
 
 
+STRATEGIES = ("no_buffer", "extra_buffer", "extra_buffer_lazy")
+
+
+def _strategy(text: str, what: str) -> str:
+    if text not in STRATEGIES:
+        raise KvcalcError(f"{what}: '{text[:40]}' is none; known are {', '.join(STRATEGIES)}")
+    return text
+
+
 def _ratio(text: str, what: str) -> Fraction:
     value = parse_positive(text, what)
     if value > 1000:  # noqa: PLR2004  # nobody means that
@@ -96,6 +105,16 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
         "max-mamba-cache-size": Option(
             or_auto(count(MOST_TOKENS)), AUTO, "Slots for states; auto: by mamba-full-memory-ratio."
         ),
+        "mamba-radix-cache-strategy": Option(
+            or_auto(_strategy),
+            AUTO,
+            "Slots of states that a sequence needs: 3 with no_buffer, 4 with extra_buffer_lazy, 5 with extra_buffer; "
+            "auto: by version and class. Before 0.5.14 its flag is --mamba-scheduler-strategy.",
+            source=SERVER_ARGS,
+        ),
+        "disable-overlap-schedule": Option(
+            flag, "false", "Whether a step is scheduled once the one before it is done."
+        ),
         "disable-radix-cache": Option(flag, "false", "Whether equal prefixes are not shared."),
         "disable-hybrid-swa-memory": Option(
             or_auto(flag),
@@ -103,6 +122,13 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             "Whether layers with windows or chunks keep every token; auto: by version and the model's class.",
         ),
         "disable-cuda-graph": Option(flag, "false", "Whether there are no CUDA graphs."),
+        "disable-prefill-cuda-graph": Option(
+            flag,
+            "false",
+            "Whether there are no CUDA graphs of prefill, for which memory is reserved since 0.5.10. Before 0.5.14 its "
+            "flag is --disable-piecewise-cuda-graph.",
+            source=SERVER_ARGS,
+        ),
         "enable-hisparse": Option(
             flag,
             "false",

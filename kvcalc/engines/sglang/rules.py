@@ -101,7 +101,8 @@ RULES = (
     ),
     Rule(
         "slots of a sequence",
-        "3 where equal prefixes are shared, 5 since 0.5.14; 1 with disable-radix-cache",
+        "3 where equal prefixes are shared, 5 since 0.5.14 of most classes where steps overlap; "
+        "mamba-radix-cache-strategy says it; 1 with disable-radix-cache",
         f"{KV_CACHE}, _calculate_mamba_ratio",
     ),
     Rule("padding", "one page more in every buffer, beside the budget", f"{POOL}, MHATokenToKVPool"),

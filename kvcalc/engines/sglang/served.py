@@ -10,7 +10,6 @@ from kvcalc.engines.sglang.compressed import MODELS, PAGE, check_compressed, com
 from kvcalc.engines.sglang.defaults import BREAKABLE_GRAPHS, PREFILL_GRAPHS, Version
 from kvcalc.engines.sglang.model_types import (
     DEEPSEEK,
-    EXTRA_BUFFER,
     GRAPHS_WITH_TOWERS,
     PAGED_STATES,
     PIECEWISE_BLOCKED,
@@ -199,14 +198,6 @@ def check_page(setup: Setup, version: Version, page: int) -> None:
 def has_states(model: Model) -> bool:
     """Whether layers keep states (mambaish_config)."""
     return any(_is_state(layer.attention) for layer in model.layout.kinds)
-
-
-def slots_of_a_sequence(setup: Setup, version: Version, *, radix_cache: bool) -> int:
-    """Slots of states that a sequence needs (_calculate_mamba_ratio of kv_cache_configurator.py)."""
-    if not radix_cache:
-        return 1
-    extra = version >= EXTRA_BUFFER.get(setup.model.model_type or "", NEVER) and setup.gpu.vendor != "AMD"
-    return 5 if extra else 3
 
 
 def has_prefill_graphs(setup: Setup, version: Version) -> bool:

@@ -58,6 +58,7 @@ class Settings(NamedTuple):
         chunked_prefill_size: -1 where prompts are not cut.
         max_running_requests: of one replica; None: up to 4096, where nothing drafts.
         window_pool: whether layers with windows have a pool of their own.
+        mamba_radix_cache_strategy: None: by version and class.
         chunks_in_flight: of prompts that are computed while others are scheduled: one with pipeline stages.
         swa_ratio_given: whether swa_full_tokens_ratio was given.
         hisparse: how latents lie in host memory; None where they do not.
@@ -76,6 +77,8 @@ class Settings(NamedTuple):
     mamba_full_memory_ratio: Fraction
     disable_radix_cache: bool
     window_pool: bool
+    disable_overlap_schedule: bool = False
+    mamba_radix_cache_strategy: str | None = None
     chunks_in_flight: int = 2
     swa_ratio_given: bool = False
     hisparse: HiSparse | None = None
@@ -159,7 +162,9 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
         mamba_full_memory_ratio=given["mamba-full-memory-ratio"],
         disable_radix_cache=given["disable-radix-cache"],
         window_pool=has_window_pool(setup, version, given["disable-hybrid-swa-memory"]),
-        chunks_in_flight=1 if setup.deployment.pp > 1 else 2,
+        disable_overlap_schedule=given["disable-overlap-schedule"],
+        mamba_radix_cache_strategy=given["mamba-radix-cache-strategy"],
+        chunks_in_flight=1 if setup.deployment.pp > 1 or given["disable-overlap-schedule"] else 2,
         swa_ratio_given=ratio_given,
         hisparse=_hisparse(given, setup, version, page),
         defaults=tuple(
@@ -199,7 +204,8 @@ def _default_share(version: Version, setup: Setup, given: Mapping[str, Any], chu
         pp=setup.deployment.pp,
         dp_attention=setup.deployment.dp if setup.deployment.dp_attention else 0,
         latent=is_latent(setup.model),
-        prefill_graphs=not given["disable-cuda-graph"] and has_prefill_graphs(setup, version),
+        prefill_graphs=not (given["disable-cuda-graph"] or given["disable-prefill-cuda-graph"])
+        and has_prefill_graphs(setup, version),
     )
     captured = 0 if given["disable-cuda-graph"] and version >= GRAPHS_NOT_RESERVED else graphs
     share = mem_fraction_static(server, chunk, captured) * tower_share(setup.model, version)

@@ -12,9 +12,23 @@ _MOVES_MEMORY = (
     *("enable_dsa_cache_layer_split", "enable_int8_mamba_checkpoint", "enable_linear_replayssm", "is_embedding"),
     *("enable_deepseek_v4_fp4_indexer", "enable_multi_layer_eagle", "prefill_only_disable_kv_cache", "encoder_only"),
     *("language_only", "enable_shared_experts_attn_tp", "enable_dense_mlp_attn_tp", "ple_offload_embedding"),
-    "enable_encoder_swa_bounded_replay",
+    *(
+        "enable_encoder_swa_bounded_replay",
+        "enable_linear_replayssm_spec",
+        "speculative_adaptive",
+        "quantize_and_serve",
+    ),
+    *("enable_pdmux", "mm_enable_dp_encoder"),
 )
 """Switches that divide weights or the cache otherwise, or leave some of them out."""
+
+_DECIDE_SHARE = (
+    *("cuda_graph_bs", "cuda_graph_bs_decode", "cuda_graph_bs_prefill", "cuda_graph_max_bs_prefill"),
+    *("cuda_graph_config", "cuda_graph_backend_decode", "cuda_graph_backend_prefill", "disable_decode_cuda_graph"),
+    *("enable_piecewise_cuda_graph", "piecewise_cuda_graph_tokens", "piecewise_cuda_graph_max_tokens"),
+    *("moe_a2a_backend", "language_model_only", "enable_multimodal", "enable_two_batch_overlap"),
+)
+"""What graphs, buffers of experts and towers are reserved for (sglang/srt/arg_groups/memory_hook.py)."""
 
 SGLANG = CommandLine(
     "sglang",
@@ -41,6 +55,9 @@ SGLANG = CommandLine(
             "enable_ep_moe",
             "disable_radix_cache",
             "disable_cuda_graph",
+            "disable_prefill_cuda_graph",
+            "disable_piecewise_cuda_graph",
+            "disable_overlap_schedule",
             "disable_hybrid_swa_memory",
             "enable_hisparse",
             "trust_remote_code",
@@ -51,6 +68,9 @@ SGLANG = CommandLine(
             "enable_mixed_chunk",
             "enable_dp_lm_head",
             "language_model_only",
+            "enable_multimodal",
+            "disable_decode_cuda_graph",
+            "enable_piecewise_cuda_graph",
             "enable_eplb",
             "enable_memory_saver",
             "enable_two_batch_overlap",
@@ -102,28 +122,30 @@ SGLANG = CommandLine(
             "SGLANG_ENABLE_POST_CAPTURE_KV_SIZING": "post_capture_kv_sizing",
         }
     ),
-    lists=frozenset({"lora_paths", "lora_target_modules", "cuda_graph_bs", "cuda_graph_bs_decode"}),
+    lists=frozenset(
+        {
+            *("lora_paths", "lora_target_modules", "cuda_graph_bs", "cuda_graph_bs_decode", "cuda_graph_bs_prefill"),
+            "piecewise_cuda_graph_tokens",
+        }
+    ),
+    decide=MappingProxyType(dict.fromkeys(_DECIDE_SHARE, "mem-fraction-static")),
     noted=frozenset(
         {
+            *_DECIDE_SHARE,
             "max_loaded_loras",
             "attention_backend",
-            "cuda_graph_bs",
-            "cuda_graph_max_bs_prefill",
+            "dsa_prefill_backend",
+            "dsa_decode_backend",
+            "nsa_prefill_backend",
+            "nsa_decode_backend",
             "enable_torch_compile",
             "enable_dp_lm_head",
-            "moe_a2a_backend",
             "max_prefill_tokens",
             "enable_mixed_chunk",
-            "mamba_scheduler_strategy",
             "ep_num_redundant_experts",
-            "language_model_only",
             "enable_eplb",
             "enable_memory_saver",
-            "enable_two_batch_overlap",
             "enable_symm_mem",
-            "cuda_graph_bs_decode",
-            "cuda_graph_config",
-            "mamba_radix_cache_strategy",
             "mamba_max_states_per_path",
         }
     ),

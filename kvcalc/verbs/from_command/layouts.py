@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines import ENGINES, version_number
 from kvcalc.engines.option_values import AUTO
+from kvcalc.engines.sglang.served import is_sparse
 from kvcalc.errors import KvcalcError
 from kvcalc.logs.command_lines import OFF
 from kvcalc.logs.launchers import OPTION
@@ -27,6 +28,9 @@ _CHOOSE_KDA = ("--kda-", "--kda_")
 _LAYOUT = "VLLM_KV_CACHE_LAYOUT"
 _TRANSFER = ("--kv-transfer-config", "--kv_transfer_config")
 _GROUPS_OFFLOADED = (0, 22)
+_SPARSE = tuple(
+    f"--{name}{dash}{phase}{dash}backend" for name in ("dsa", "nsa") for dash in "-_" for phase in ("prefill", "decode")
+)
 _MANAGER = "disable-hybrid-kv-cache-manager"
 _BLOCK = "block-size"
 
@@ -42,6 +46,8 @@ def check_layouts(command: Command, model: Model, given: Mapping[str, Any]) -> N
     Raises:
         KvcalcError: such an option, with what to give instead.
     """
+    if command.engine == "sglang":
+        _check_sparse_rows(command, model, given)
     if command.engine != "vllm":
         return
     _check_values(command)
@@ -52,6 +58,21 @@ def check_layouts(command: Command, model: Model, given: Mapping[str, Any]) -> N
     version = version_number(told or ENGINES["vllm"].versions[-1]) or ()
     _check_connector(command, model, version, manager_given=_MANAGER in own)
     _check_kernels(command, model)
+
+
+def _check_sparse_rows(command: Command, model: Model, given: Mapping[str, Any]) -> None:
+    """Backends of sparse latents keep them in fp8 in rows of 576 or 656 bytes.
+
+    sglang/srt/mem_cache/kv_cache_configurator.py, calculate_mla_kv_cache_dim.
+    """
+    chosen = next((each for each in command.noted if each.startswith(_SPARSE)), None)
+    kept = str(given.get("cache_dtype") or command.settings.get("--cache-dtype", ""))
+    if chosen is not None and is_sparse(model) and kept not in {"bf16", "bfloat16"}:
+        raise KvcalcError(
+            f"{OPTION}: {chosen} decides how wide sglang's rows of sparse latents in fp8 are, and kvcalc follows the "
+            "backend that it takes where nobody says; leave it out of the line, or give --kv-cache-dtype bf16 where "
+            "the server keeps that"
+        )
 
 
 def _check_values(command: Command) -> None:

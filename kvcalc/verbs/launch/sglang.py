@@ -30,6 +30,8 @@ SINCE: Mapping[str, Version] = MappingProxyType(
         "--max-mamba-cache-size": (0, 5, 2),
         "--mamba-ssm-dtype": (0, 5, 2),
         "--mamba-full-memory-ratio": (0, 5, 4),
+        "--mamba-scheduler-strategy": (0, 5, 9),
+        "--disable-piecewise-cuda-graph": (0, 5, 10),
     }
 )
 """The first version read that has a flag; all have the others. Before 0.5.1 --ep-size needed --enable-ep-moe too."""
@@ -41,7 +43,15 @@ BF16_SPELLED: Version = (0, 5, 4)
 _CACHE_DTYPES = {"fp8": "fp8_e4m3", "fp8_e5m2": "fp8_e5m2", "fp8_ds_mla": "fp8_e4m3"}
 _VALUES = ("page-size", "chunked-prefill-size", "max-running-requests", "max-total-tokens", "max-mamba-cache-size")
 _SHARES = ("mem-fraction-static", "swa-full-tokens-ratio", "mamba-full-memory-ratio")
-_SWITCHES = ("disable-radix-cache", "disable-hybrid-swa-memory", "disable-cuda-graph", "enable-hisparse")
+_SWITCHES = (
+    *("disable-radix-cache", "disable-hybrid-swa-memory", "disable-cuda-graph", "disable-prefill-cuda-graph"),
+    *("disable-overlap-schedule", "enable-hisparse"),
+)
+OLDER_NAMES = {
+    "mamba-radix-cache-strategy": "mamba-scheduler-strategy",
+    "disable-prefill-cuda-graph": "disable-piecewise-cuda-graph",
+}
+"""Flags before GRAPHS_OF_PHASES."""
 
 
 def sglang(served: Served) -> Line:
@@ -113,9 +123,10 @@ def _options(served: Served, line: Line, version: Version) -> None:
     for name in _SHARES:
         if name in given:
             line.add(f"--{name}", decimal(given[name]))
-    for name in _VALUES:
-        if name in given:
-            line.add(f"--{name}", given[name])
+    flags = OLDER_NAMES if version < GRAPHS_OF_PHASES else {}
+    for name in (*_VALUES, "mamba-radix-cache-strategy"):
+        if given.get(name) is not None:
+            line.add(f"--{flags.get(name, name)}", given[name])
     if "cuda-graph-max-bs" in given:
         flag = "--cuda-graph-max-bs-decode" if version >= GRAPHS_OF_PHASES else "--cuda-graph-max-bs"
         line.add(flag, given["cuda-graph-max-bs"])
@@ -123,6 +134,6 @@ def _options(served: Served, line: Line, version: Version) -> None:
         line.add("--hisparse-config", config_text(hisparse))
     for name in _SWITCHES:
         if given.get(name):
-            line.add(f"--{name}")
+            line.add(f"--{flags.get(name, name)}")
         elif given.get(name) is False:
             raise KvcalcError(f"--emit: sglang has no flag that says --engine-option {name}=false; leave it out")
