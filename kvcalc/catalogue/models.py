@@ -116,6 +116,8 @@ def _shipped_model(path: Path) -> FoundModel:
 
 
 def _model_at(path: Path, text: str, assumed: Mapping[str, Any]) -> FoundModel:
+    if text.lower().startswith(_WEB) and not is_address(text):
+        raise KvcalcError(_of_the_web(text))
     if text and is_path(text, path):
         try:
             return model_at(path, text, assumed, _is_known)
@@ -126,6 +128,17 @@ def _model_at(path: Path, text: str, assumed: Mapping[str, Any]) -> FoundModel:
     from kvcalc.catalogue.no_such_model import no_such_model  # only where something went wrong
 
     raise UnknownModelError(*no_such_model(text), typed=text)
+
+
+_WEB = ("http://", "https://")
+
+
+def _of_the_web(text: str) -> str:
+    """What to do with an address of no site where kvcalc asks for models."""
+    step = f"curl -LO {shlex.quote(text)}, and name the file"
+    if text.lower().endswith(".gguf"):  # its header and vocabulary
+        step = f"its first 32 MiB are enough: curl -L -r 0-33554431 -o part.gguf {shlex.quote(text)}, then part.gguf"
+    return f"model: '{text[:100]}' is an address that kvcalc does not ask; {step}"
 
 
 def _of_its_name(text: str) -> tuple[str, ...]:

@@ -247,3 +247,10 @@ def test_weights_by_name_tell_whose_checkpoint_they_are_as_in() -> None:
     (said,) = [each.text for each in found.notes if each.code == "weights-by-name"]
     assert "of those matrices that nvidia/Qwen3.5-122B-A10B-NVFP4 has in it (" in said
     assert {part.format for part in found.model.weights} == {"bf16", "nvfp4"}
+
+
+def test_an_address_of_no_site_of_models_says_what_is_enough_of_it() -> None:
+    with pytest.raises(KvcalcError, match=r"curl -L -r 0-33554431 -o part\.gguf https://example\.org/x-Q4_K_M\.gguf"):
+        find_model("https://example.org/x-Q4_K_M.gguf")
+    with pytest.raises(KvcalcError, match=r"curl -LO https://example\.org/config\.json"):
+        find_model("https://example.org/config.json")
