@@ -34,8 +34,8 @@ _UNTRAINED, _TUNED = frozenset({"base", "pt"}), frozenset({"instruct", "chat", "
 _NEWEST = ":latest"
 """A registry's tag that says nothing of sizes: what it stands for is known of whole names alone."""
 
-_VERSION_WITH_DASH = re.compile(r"(?<![\d.])(\d)-(\d)(?=-\d+(?:\.\d+)?b)")
-"""llama-3-1-8b, where no model has such a name."""
+_VERSION_WITH_DASH = re.compile(r"(?:(?<![\d.])(\d)-|(?<=[a-z])(\d))(\d)(?=-\d+(?:\.\d+)?b)")
+"""llama-3-1-8b and llama31-8b, where no model has such a name."""
 
 
 class ByName(NamedTuple):
@@ -82,7 +82,7 @@ def by_name(typed: TypedName) -> ByName | None:
 
 
 def _with_point(name: str) -> str:
-    return _VERSION_WITH_DASH.sub(r"\1.\2", re.sub("[ _]", "-", name))
+    return _VERSION_WITH_DASH.sub(r"\1\2.\3", re.sub("[ _]", "-", name))
 
 
 def _alike(told: ToldFormat, typed: TypedName, known: list[KnownName]) -> ByName | None:

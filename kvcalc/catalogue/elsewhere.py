@@ -16,6 +16,8 @@ _POINT = "___"
 _GGUF = ".gguf"
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
 """Of a file in several parts (src/llama.cpp, llama_split_path)."""
+_BITS_ALONE = re.compile(r"[-_.]q\d$", re.IGNORECASE)
+"""A word for bits that tells a format of llama.cpp only where its ending follows: phi-3-mini-4k-instruct-q4.gguf."""
 _MLX = "mlx-community"
 _MAX_PATH = 1024
 
@@ -34,6 +36,8 @@ def name_in_path(path: str) -> str | None:
     if not is_file and len(above) < 2 and not is_spelled_as_path(path, Path(path)):  # noqa: PLR2004  # ORG/NAME
         return None
     name = _PART.sub("", last[: -len(_GGUF)]) if is_file else last
+    if is_file and _BITS_ALONE.search(name):
+        return f"{name}-GGUF"
     if not is_file and above and above[-1].lower() in _organisations():
         return f"{above[-1]}/{name}"
     return name or None

@@ -11,8 +11,9 @@ from kvcalc.catalogue.address import is_address
 from kvcalc.catalogue.found_model import GGUF_ENGINE, FoundModel
 from kvcalc.catalogue.hub_ids import paths_with_hub_id
 from kvcalc.catalogue.model_files import MAX_SHOWN, holds_model, is_path, is_spelled_as_path, model_at
-from kvcalc.errors import KvcalcError, UnknownModelError
+from kvcalc.errors import NEXT, KvcalcError, UnknownModelError
 from kvcalc.files import is_there
+from kvcalc.note import note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -95,19 +96,34 @@ def meant_model(text: str) -> Model | None:
         KvcalcError: it may be several that keep different caches.
     """
     from kvcalc.catalogue.by_name import by_name
+    from kvcalc.catalogue.same_sizes import path_of_same_sizes
     from kvcalc.catalogue.typed_name import typed_name
 
-    found = by_name(typed_name(text))
+    typed = typed_name(text)
+    path = path_of_same_sizes(typed.repository)
+    if path is not None:
+        return shipped.read_model(path)
+    found = by_name(typed)
     return None if found is None else shipped.read_model(found.path)
 
 
 def _meant_model(text: str) -> FoundModel | None:
     """The catalogue's model that a name is meant for, with what it says of the weights."""
-    from kvcalc.catalogue.by_name import by_name
+    from kvcalc.catalogue.by_name import ByName, by_name
     from kvcalc.catalogue.derived import derived
+    from kvcalc.catalogue.same_sizes import path_of_same_sizes
     from kvcalc.catalogue.typed_name import typed_name
+    from kvcalc.formats.told import told_format
 
-    found = by_name(typed_name(text))
+    typed = typed_name(text)
+    path = path_of_same_sizes(typed.repository)
+    if path is not None:
+        same, stored = _shipped_model(path), told_format(typed.name, typed.organisation)
+        if stored.stored is not None:
+            return derived(same, ByName(path, stored), text)
+        told = f"'{text[:MAX_SHOWN]}' has the sizes of {same.model.name} on the Hub, and is counted as that"
+        return same._replace(notes=(note("model-by-name", told, name=same.model.name, others=()),))
+    found = by_name(typed)
     return None if found is None else derived(_shipped_model(found.path), found, text)
 
 
@@ -124,7 +140,8 @@ def _model_at(path: Path, text: str, assumed: Mapping[str, Any]) -> FoundModel:
         except KvcalcError as error:
             if is_there(path):
                 raise
-            raise type(error)(*error.args, *_of_its_name(text)) from error
+            said = [line for line in error.args if not str(line).startswith(NEXT)]
+            raise type(error)(*said, *(_of_its_name(text) or error.args[len(said) :])) from error
     from kvcalc.catalogue.no_such_model import no_such_model  # only where something went wrong
 
     raise UnknownModelError(*no_such_model(text), typed=text)

@@ -32,6 +32,11 @@ _NAMES = (
     _named(r"mxfp8", "mxfp8"),
     _named(r"gptq[-_.](?:int8|8bits?)(?:[-_.]128g)?", "int8_g128"),
     _named(r"(?:mlx[-_.])(?P<bits>[2-68])[-_.]?bits?(?:[-_.]dwq)?|(?P<dwq>[2-68])bit[-_.]dwq", "mlx_{bits}bit"),
+    _named(r"(?P<bits>[2-68])[-_.]?bits?[-_.]mlx", "mlx_{bits}bit"),
+    _named(
+        r"exl(?P<kind>[23])(?:[-_.](?:\d+(?:\.\d+)?[-_.]?bpw|tr3|h\d))*|\d+(?:\.\d+)?[-_.]?bpw(?:[-_.]h\d)?[-_.]exl(?P<kind2>[23])",
+        "exl{kind}",
+    ),
     _named(r"unsloth[-_.]bnb[-_.]4[-_]?bits?", "unsloth_bnb_4bit"),  # which leaves modules that each file lists
     _named(r"bnb[-_.]4[-_]?bits?", "nf4_double"),  # bnb_4bit_use_double_quant of Unsloth's files
     _named(r"(?:bnb[-_.])?nf4", "nf4"),
@@ -44,6 +49,7 @@ _NAMES = (
         r"|int4(?:[-_.](?:autoround|g128))*|autoround(?:[-_.](?:int4|4bits?|awq|gptq))*|4bits?(?:[-_.]128g)?",
         "int4",
     ),
+    _named(r"w4a(?P<acts>[48])", "w4a{acts}"),
     _named(r"bf16|bfloat16", "bf16"),
     _named(r"fp16|float16|f16", "fp16"),
 )
@@ -93,7 +99,7 @@ def told_format(name: str, organisation: str = "") -> ToldFormat:
 
 def _groups(found: re.Match[str]) -> dict[str, str]:
     """The groups that a name fills, under the name that the format has for them."""
-    aliases = {"dwq": "bits", "size2": "size"}
+    aliases = {"dwq": "bits", "size2": "size", "kind2": "kind"}
     return {aliases.get(name, name): value for name, value in found.groupdict().items() if value}
 
 

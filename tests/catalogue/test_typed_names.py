@@ -99,8 +99,8 @@ def test_a_folder_that_is_not_there_is_offered_by_its_name(kvcalc: Kvcalc, path:
     assert (told.code, told.stderr.rpartition("/")[2].rpartition(" ")[2]) == (2, "Qwen3-8B\n")
 
 
-def test_a_folder_of_no_known_model_is_offered_nothing(kvcalc: Kvcalc) -> None:
-    assert "next:" not in kvcalc("estimate", "/data/models").stderr
+def test_a_folder_of_no_known_model_leads_to_the_list(kvcalc: Kvcalc) -> None:
+    assert kvcalc("estimate", "/data/models").stderr.endswith("\nnext: kvcalc models list\n")
 
 
 def test_the_copy_of_another_organisation_may_be_another_file() -> None:
@@ -214,6 +214,11 @@ def test_a_gguf_repository_is_for_llama_cpp() -> None:
         ("x-bnb-4bit", "x", "nf4_double"),
         ("x-bnb-nf4", "x", "nf4"),
         ("x-MLX-4bit", "x", "mlx_4bit"),
+        ("x-8bit-MLX", "x", "mlx_8bit"),
+        ("x-EXL3-3.50bpw", "x", "exl3"),
+        ("x-4.0bpw-h6-exl2", "x", "exl2"),
+        ("x-W4A8", "x", "w4a8"),
+        ("x-NVFP4-W4A4", "x", "nvfp4"),
         ("x-i1-GGUF", "x", None),
         ("x.Q4_K_M", "x", "q4_k_m"),
         ("x-UD-Q4_K_XL", "x", "q4_k_xl"),
