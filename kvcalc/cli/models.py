@@ -16,6 +16,7 @@ from kvcalc.cli.parameters import RequiredModel, argument, given_on_line, takes
 from kvcalc.cli.text_command import TextCommand, TextGroup
 from kvcalc.errors import KvcalcError
 from kvcalc.model.model import Model
+from kvcalc.render import Format
 from kvcalc.render.screens.listing import model_report, models_report
 from kvcalc.scenario.option import Option, read_options
 from kvcalc.scenario.options import Assumptions
@@ -81,6 +82,10 @@ def list_command(word: Annotated[str | None, argument(WORD)] = None, **given: An
 def show_command(model: RequiredModel, **given: Any) -> None:
     """One model, as its YAML file has it: a start for a file of your own."""
     found = find_model(model, _assumed(given))
+    if not (given.get("how") or given.get("json")) and str(given.get("output_file")).lower().endswith(
+        (".yaml", ".yml")
+    ):
+        given["how"] = Format.TABLE  # what is printed for people is YAML
     show(model_report(show_model(found.model, found.text)), output_of(given))
 
 
