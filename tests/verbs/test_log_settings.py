@@ -298,3 +298,19 @@ def test_the_workspace_of_experts_is_consumed_from_0_27_on(log: Any) -> None:
     assert abs(peak.difference or 1) < 0.15
     assert consumed is not None
     assert abs(consumed.difference or 1) < 0.01
+
+
+def test_a_card_under_wsl_is_told_by_all_of_its_memory(log: Any) -> None:
+    """Windows tells 15.93 GiB of a card of 16, Linux 15.44: a Radeon was meant (stored file id 69218136759)."""
+    lines = (
+        "(EngineCore) INFO [core.py:113] Initializing a V1 LLM engine (v0.29.0) ...\n"
+        "INFO [gpu_model_runner.py:1] Starting to load model Qwen/Qwen3-4B-Instruct-2507...\n"
+        "WARNING 10-01 12:00:09 [interface.py:615] Using 'pin_memory=False' as WSL is detected.\n"
+        "INFO [gpu_worker.py:1] Free memory on device (14.7/15.93 GiB) on startup. Desired GPU memory utilization is "
+        "(0.7, 11.15 GiB). Actual usage is 8.59 GiB for consumed memory (weights + non-torch), 1.09 GiB for peak "
+        "activation, and 0.23 GiB for CUDAGraph memory. Current kv cache memory in use is 1.45 GiB.\n"
+    )
+    result = package.capacity_from_log(log(lines))
+    assert (result.log.version, result.scenario.gpu.name) == ("0.29.0", "rtx5060-ti-16gb")
+    (note,) = (each.text for each in result.notes if each.code == "card-taken")
+    assert note.endswith("more have as much (--gpu NAME sets it)")

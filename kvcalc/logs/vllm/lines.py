@@ -36,6 +36,12 @@ LINES = (
         "v1/engine/core.py, EngineCore; engine/llm_engine.py, LLMEngine (V0); the settings: VllmConfig.__str__",
     ),
     log_line(
+        "LLM engine (v",
+        rf"Initializing an? (?:(?P<generation>V[01]) )?LLM engine \((?P<version>{VERSION})\)(?! with config: )",
+        "0.6 to 0.33",
+        "the same, where a page leaves out the settings",
+    ),
+    log_line(
         "Starting to load model",
         r"Starting to load model (?P<model>[^\s]{1,300}?)\.\.\.",
         "0.6 to 0.33",

@@ -93,7 +93,7 @@ def card_of(
     told = memory_by_graphs(log) if total is None else Between(total.value, total.value)
     known = named is not None or told is not None
     told = told or by_cache
-    near = [] if named or told is None else _by_memory(told, alike_within, _makers(log), tp)
+    near = [] if named or told is None else _by_memory(told, alike_within, log, tp)
     alike = sorted(near, key=lambda gpu: not likely(gpu))
     middle = None if known or by_cache is None else int((by_cache.low + by_cache.high) / 2)
     gpu = named or next(iter(alike), None) or _unlike_any(total.value if total is not None else middle)
@@ -125,25 +125,28 @@ def _by_name(device: str | None, total: Printed | None) -> Gpu | None:
 def _makers(log: ServerLog) -> tuple[str, ...] | None:
     """Who may have made the card: whom its name tells, though it is not a known one, else whose cards are followed."""
     makers = MAKERS.get(log.engine)
+    if WSL in log.settings:
+        return ("NVIDIA",)
     said = (log.device or "").lower()
     return tuple(each for each in makers or () if said.startswith(each.lower())) or makers
 
 
-def _by_memory(told: Between, alike: Fraction, makers: tuple[str, ...] | None, tp: int) -> list[Gpu]:
+def _by_memory(told: Between, alike: Fraction, log: ServerLog, tp: int) -> list[Gpu]:
     """Cards with so much memory, the nearest first; of equals one with NVLink, whose ranks hold more.
 
-    Where their memory is told roughly, the newest of those whose memory is known exactly.
+    Where their memory is told roughly, the newest of those whose memory is known exactly. Windows tells all of it.
     """
+    makers, windows = _makers(log), WSL in log.settings
     known = [gpu for gpu in shipped_gpus() if gpu.memory_bytes and (makers is None or gpu.vendor in makers)]
     known = [gpu for gpu in known if tp <= (gpu.gpus_per_node or tp)]
-    near = [gpu for gpu in known if told.low * (1 - alike) <= (gpu.memory_bytes or 0) <= told.high * (1 + alike)]
+    sizes = {gpu.name: (gpu.nvidia_smi_bytes if windows else None) or gpu.memory_bytes or 0 for gpu in known}
+    near = [gpu for gpu in known if told.low * (1 - alike) <= sizes[gpu.name] <= told.high * (1 + alike)]
     if told.low < told.high:
         return sorted(near, key=_newest)
-    return sorted(near, key=lambda gpu: _nearest(gpu, told.low))
+    return sorted(near, key=lambda gpu: _nearest(gpu, abs(sizes[gpu.name] - told.low)))
 
 
-def _nearest(gpu: Gpu, memory: Fraction) -> tuple[bool, Fraction, bool]:
-    off = abs((gpu.memory_bytes or 0) - memory)
+def _nearest(gpu: Gpu, off: Fraction) -> tuple[bool, Fraction, bool]:
     return gpu.name != DEFAULT_GPU, off, not (gpu.interconnect or "").startswith("NVLink")
 
 
@@ -159,14 +162,14 @@ def _unlike_any(memory: Fraction | int | None) -> Gpu:
 
 
 def _guessed(gpu: Gpu, alike: list[Gpu], log: ServerLog, *, by_cache: int | None) -> Note:
-    others = ", ".join(each.name for each in alike if each is not gpu)
+    names = [each.name for each in alike if each is not gpu]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    others = f"{', '.join(names[:MOST_NAMED])}{more}"
     if by_cache is not None:
         size = "" if alike else f"with {format_size(by_cache, 'GiB')} GiB, "
         why = f"{size}by what is printed of its cache, which is then no test of the prediction"
         why += "" if says_share(log) else "; what share of its memory is used is assumed too"
-        would = [each.name for each in alike[1 : 1 + MOST_NAMED]]
-        more = f" and {len(alike) - 1 - MOST_NAMED} more" if len(alike) > 1 + MOST_NAMED else ""
-        why += f"; {', '.join(would)}{more} would do" if would else ""
+        why += f"; {others} would do" if names else ""
     elif alike:
         why = "by its memory" + (f"; {others} have as much" if others else "")
     else:
