@@ -60,7 +60,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--engine", nargs="*", default=["exact", "vllm"])
-    parser.add_argument("--model", nargs="*", default=["llama-3.1-8b", "gemma-3-27b"])
+    parser.add_argument("--model", nargs="*", default=["llama-3.1-8b", "gemma-3-27b", "deepseek-v4-pro"])
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = written(Path(folder) / "trace.csv", asked.requests)

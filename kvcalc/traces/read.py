@@ -256,7 +256,9 @@ def _tokens(value: Any, said: str) -> int:
     if isinstance(value, str):
         text = value.strip()
         whole, _, part = text.partition(".")
-        plain = whole.isdecimal() and whole.isascii() and len(whole) <= _MOST_DIGITS and not part.strip("0")
+        plain = whole.isdecimal() and whole.isascii() and not part.strip("0")
+        if plain and len(whole) > _MOST_DIGITS:
+            raise KvcalcError(f"{said}: {text[:40]} is not from 0 to {MAX_CONTEXT:,}")
         value = int(whole) if plain else text
     if isinstance(value, bool) or not isinstance(value, int):
         raise KvcalcError(f"{said}: not a whole number: {value!r:.60}")
