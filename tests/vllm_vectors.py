@@ -52,7 +52,7 @@ def figures_of_kvcalc(
         if name not in DEPLOYMENT and name != "max_model_len"
     }
     if "num_speculative_tokens" in settings and not drafts(config):
-        engine_option["speculative-method"] = "ngram"
+        engine_option.setdefault("speculative-method", "ngram")
     shared: dict[str, Any] = {
         "context": settings["max_model_len"],
         "engine": f"vllm@{version}",

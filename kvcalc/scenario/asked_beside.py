@@ -59,7 +59,7 @@ def drafting_of(model: Model, engine: Engine, given: Mapping[str, Any]) -> Asked
             f"{option}: kvcalc does not follow what {engine.name} keeps of what drafts; --engine exact counts it"
         )
     own = named is None
-    drafts, told_of = (mtp_model(model, engine.mtp_layers_loaded(model)), ()) if own else _named(named)
+    drafts, told_of = (engine.own_draft(model) or mtp_model(model), ()) if own else _named(named)
     unknown = next((f" ({each.data['reason']})" for each in told_of if each.code == NOT_COUNTED), "")
     notes = tuple(each for each in told_of if each.code != NOT_COUNTED)
     drafting = Drafting(

@@ -130,7 +130,6 @@ NOT_EXPLAINED = {
     "m02": "3 % more tokens: it drafts by EAGLE-3, whose layer is not counted",
     "m15": "twice as many tokens: it drafts by DFlash, whose layers are not counted",
     "m54": "0.2 % fewer tokens than a build between 0.28 and 0.29 prints for a model that drafts a token",
-    "m56": "4 % more tokens: it drafts by DSpark, whose layers are not counted",
     "n03": "a third as many tokens: NVIDIA's build of 0.13 in its image 26.01 lays states and attention out otherwise",
     "n16": "0.06 % fewer tokens than the printed pool of one rank holds; ranks differ",
     "t06": "0.20.1rc1, which is counted as 0.20.0, and printed as 0.20.1 does",

@@ -40,7 +40,7 @@ def test_what_it_does_not_serve_is_refused(options: dict[str, Any], message: str
 
 def test_blocks_are_packed_alike_since_0_29() -> None:
     """_get_packed_kv_cache_groups and the specs that the classes give, as the sources of four versions have them."""
-    asked: dict[str, Any] = {**V4, "context": 65_536, "cache_memory": 40 * 2**30}
+    asked: dict[str, Any] = {**V4, "context": 65_536, "cache_memory": 40 * 2**30, "cache_dtype": "fp8"}
     found = [
         kvcalc.capacity("deepseek-v4-flash", **{**asked, "engine": f"vllm@{version}"})
         for version in ("0.29.0", "0.30.0", "0.31.0", "0.33.0")
@@ -66,6 +66,7 @@ def test_before_0_29_tokens_are_those_that_servers_printed(
             "deepseek-v4-flash",
             engine=f"vllm@{version}",
             gpu="h200",
+            cache_dtype="fp8",
             cache_memory=int((gib + off) * 2**30),
             **asked,
         )
@@ -76,7 +77,7 @@ def test_before_0_29_tokens_are_those_that_servers_printed(
 
 
 def test_blocks_of_0_28_are_as_wide_as_packed_ones() -> None:
-    asked: dict[str, Any] = {**V4, "context": 65_536, "cache_memory": 40 * 2**30}
+    asked: dict[str, Any] = {**V4, "context": 65_536, "cache_memory": 40 * 2**30, "cache_dtype": "fp8"}
     old, new = (kvcalc.capacity("deepseek-v4-pro", **{**asked, "engine": each}) for each in ("vllm@0.28", "vllm@0.29"))
     assert old.blocks == new.blocks
 
@@ -176,3 +177,38 @@ def test_a_plan_needs_no_room_for_them() -> None:
     """Two B200 have 354 GB for 312 GB of weights; with the tables it would be 515 GB."""
     found = kvcalc.plan("deepseek-v4.1-flash", engine="vllm@0.33", gpu="b200", context=8192, max_gpus=2)
     assert {row.count for row in found.deployments} == {2}
+
+
+def test_layers_that_draft_a_block_weigh_what_is_published() -> None:
+    """14.2 billion parameters of DeepSeek-V4.1-Flash's (https://huggingface.co/yushengsu/deepseek-v4.1-flash-dspark-8000step)."""
+    asked: dict[str, Any] = {"engine": "vllm", "gpu": "b200", "tp": 8, "context": 8192}
+    blocks: dict[str, Any] = {"num-speculative-tokens": 5, "speculative-method": "dspark"}
+    drafting = kvcalc.make_scenario("deepseek-v4.1-flash", engine_option=blocks, **asked).drafting
+    assert drafting is not None
+    assert round((drafting.model.parameters or 0) / 10**9, 1) == 14.2
+    assert drafting.model.num_layers == 3
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "version", "message"),
+    [
+        ("llama-3.1-8b", {}, "0.33", "llama-3.1-8b is neither; --draft MODEL"),
+        ("deepseek-v4-flash", {}, "0.25", "dspark: followed since vllm 0.26"),
+        ("deepseek-v4-flash", {"max-num-batched-tokens": 4096}, "0.26", "leave no room.*max-num-seqs=1023"),
+    ],
+)
+def test_what_cannot_draft_blocks_is_refused(model: str, options: dict[str, Any], version: str, message: str) -> None:
+    own = {"num-speculative-tokens": 5, "speculative-method": "dspark", **options}
+    with pytest.raises(kvcalc.KvcalcError, match=message):
+        kvcalc.estimate(model, **{**V4, "engine": f"vllm@{version}"}, cache_dtype="fp8", engine_option=own)
+
+
+def test_a_line_that_drafts_blocks_is_read_and_written() -> None:
+    line = "vllm serve deepseek-ai/DeepSeek-V4-Flash -tp 4 --max-model-len 65536 --speculative-config '{}'"
+    config = '{"method": "dspark", "num_speculative_tokens": 5}'
+    found = kvcalc.capacity_from_command(line.format(config), gpu="h200", cache_memory=40 * 2**30)
+    asked: dict[str, Any] = {**V4, "context": 65_536, "cache_memory": 40 * 2**30, "mtp": 5}
+    assert (
+        found.blocks
+        == kvcalc.capacity("deepseek-v4-flash", engine_option={"speculative-method": "dspark"}, **asked).blocks
+    )

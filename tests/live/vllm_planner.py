@@ -79,7 +79,7 @@ def _add_drafting_layers(config: Any, stage: int) -> None:
     """As vllm/v1/worker/gpu/spec_decode/eagle/utils.py, load_eagle_model, on the last stage."""
     speculative = config.speculative_config
     last = stage + 1 == config.parallel_config.pipeline_parallel_size
-    if speculative is None or speculative.method != "mtp" or not last:
+    if speculative is None or speculative.method not in {"mtp", "dspark"} or not last:
         return
     target = set(config.compilation_config.static_forward_context)
     steps.add_drafting_model(config)

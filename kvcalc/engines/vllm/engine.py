@@ -18,7 +18,7 @@ from kvcalc.engines.vllm.loaded.lora import as_vllm_has
 from kvcalc.engines.vllm.loaded.stage_tables import check_tables
 from kvcalc.engines.vllm.loaded.weights import TOWERS_LEFT_OUT, TOWERS_ON_FIRST_STAGE, divides_towers, has_whole_towers
 from kvcalc.engines.vllm.model_types import MIMO_V2, UNUSED_LEFT_OUT
-from kvcalc.engines.vllm.options import GIVEN_ELSEWHERE, OPTIONS
+from kvcalc.engines.vllm.options import DSPARK, GIVEN_ELSEWHERE, OPTIONS
 from kvcalc.engines.vllm.profiled.budget import usable_bytes
 from kvcalc.engines.vllm.rules import MEMORY_RULES, RULES, WEIGHT_RULES
 from kvcalc.engines.vllm.served import refuse_unserved
@@ -109,7 +109,12 @@ class Vllm(Engine):
 
     def own_draft(self, model: Model) -> Model | None:
         """Nothing where tokens are drafted from the text itself."""
-        return super().own_draft(model) if self.option("speculative-method") == AUTO else None
+        method = self.option("speculative-method")
+        if method == DSPARK:
+            from kvcalc.model.dspark import dspark_model  # only where it drafts
+
+            return dspark_model(model)
+        return super().own_draft(model) if method == AUTO else None
 
     def adapters(self, asked: Lora, model: Model) -> Lora:
         return as_vllm_has(asked, model, parse_version(self.version or VERSIONS[-1]))

@@ -24,6 +24,8 @@ CUTLASS = "cutlass"
 FLASHINFER, TRITON = "flashinfer", "triton"
 WITHOUT_MODEL = ("ngram", "suffix")
 """Methods that draft from the text itself (vllm/config/speculative.py, SpeculativeMethod)."""
+DSPARK = "dspark"
+"""Layers in the checkpoint of DeepSeek-V4 and V4.1 that draft a block of tokens at once."""
 MOE_BACKENDS = (
     *(AUTO, CUTLASS, "triton", "triton_unfused", "batched_triton", "deep_gemm", "deep_gemm_mega_moe", "marlin"),
     *("flashinfer_trtllm", "flashinfer_cutlass", "flashinfer_cutedsl", "flashinfer_b12x", "b12x"),
@@ -182,9 +184,10 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
         ),
         "num-speculative-tokens": Option(count(MOST_SPECULATIVE, 0), "0", "Tokens that are drafted a step."),
         "speculative-method": Option(
-            _one_of(AUTO, *WITHOUT_MODEL),
+            _one_of(AUTO, *WITHOUT_MODEL, DSPARK),
             AUTO,
-            "What drafts them where no model and no layers do; from 0.26 to 0.32 steps then do not overlap.",
+            "What drafts them where no model does, nor layers that predict one token each: the text itself (from 0.26 "
+            "to 0.32 steps then do not overlap), or from 0.26 DeepSeek-V4's layers that draft a block (dspark).",
             source="vllm/config/vllm.py, VllmConfig.__post_init__ (async_scheduling)",
         ),
     }

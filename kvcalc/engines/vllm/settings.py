@@ -18,7 +18,7 @@ from kvcalc.engines.vllm.defaults import (
     runner_of,
     tokens_of_an_item,
 )
-from kvcalc.engines.vllm.options import BALANCED, NATIVE, POOLING, THROUGHPUT
+from kvcalc.engines.vllm.options import BALANCED, DSPARK, NATIVE, POOLING, THROUGHPUT
 from kvcalc.engines.vllm.traits import traits_of
 from kvcalc.errors import KvcalcError
 from kvcalc.note import note, register
@@ -38,6 +38,12 @@ PERFORMANCE_MODES: Version = (0, 17)
 IN_FLIGHT_BOUNDS: Version = (0, 26)
 """max_in_flight_tokens of SlidingWindowSpec (vllm/v1/kv_cache_interface.py): not in 0.25.1, and in 0.26.0."""
 DRAFTS_OVERLAP: Version = (0, 33)
+PLACES_LEFT_GONE: Version = (0, 28)
+"""scheduled_token_delta of vllm/config/vllm.py is of all sequences in 0.27.1, of one in 0.28.0."""
+BLOCKS_ON_STAGES: Version = (0, 30)
+"""The draft's class supports no pipeline stages in 0.29.0, and does in 0.30.0."""
+DRAFTS_BLOCKS: Version = (0, 26)
+"""vllm/models/deepseek_v4/nvidia/dspark.py: not in 0.24.0, and in 0.26.0."""
 PROMPTS_WHOLE: Version = (0, 19)
 """The first version read whose EngineArgs let a step be as long as the longest request without chunked prefill."""
 MODULES_READ_AGAIN: Version = (0, 28)
@@ -112,7 +118,8 @@ class Settings(NamedTuple):
         """
         if self.async_scheduling is not None:
             return self.async_scheduling
-        return not self.pools and (self.speculative_method == AUTO or self.version >= DRAFTS_OVERLAP)
+        overlaps = self.speculative_method in {AUTO, DSPARK} or self.version >= DRAFTS_OVERLAP
+        return overlaps and not self.pools
 
     @property
     def max_in_flight_tokens(self) -> int:
@@ -217,7 +224,16 @@ def _check_method(engine: Engine, setup: Setup, version: Version) -> None:
     method = engine.option("speculative-method")
     if method == AUTO:
         return
-    if setup.draft is not None:
+    if method == DSPARK and version < DRAFTS_BLOCKS:
+        raise KvcalcError(
+            "--engine-option: speculative-method dspark: followed since vllm 0.26 "
+            "(vllm/models/deepseek_v4/nvidia/dspark.py); --engine vllm@0.26"
+        )
+    if method == DSPARK and setup.deployment.pp > 1 and version < BLOCKS_ON_STAGES:
+        raise KvcalcError(
+            "--pp: vllm drafts by dspark on several stages since 0.30 (vllm/config/model.py, SupportsPP); leave it out"
+        )
+    if setup.draft is not None and not (method == DSPARK and setup.draft.own_layers):
         raise KvcalcError(
             f"--engine-option: speculative-method {method}: --draft and --mtp say what drafts; leave it out"
         )
@@ -225,20 +241,36 @@ def _check_method(engine: Engine, setup: Setup, version: Version) -> None:
         raise KvcalcError(
             f"--engine-option: speculative-method {method} drafts no tokens; --engine-option num-speculative-tokens=N"
         )
-    if engine.option("async-scheduling") and version < DRAFTS_OVERLAP:
+    if engine.option("async-scheduling") and version < DRAFTS_OVERLAP and method != DSPARK:
         raise KvcalcError(
             f"--engine-option: async-scheduling true does not go with speculative-method {method} in vllm before 0.33 "
             "(vllm/config/vllm.py, VllmConfig.__post_init__); leave it out"
         )
 
 
-def _check_modules(setup: Setup, drafted: int) -> None:
+def _check_room(method: str, version: Version, drafted: int, tokens: int, sequences: int) -> None:
+    """Before 0.28 a step leaves places free for tokens that are drafted at once.
+
+    Raises:
+        KvcalcError: there is no room beside them.
+    """
+    if method == DSPARK and version < PLACES_LEFT_GONE and tokens <= sequences * (drafted - 1):
+        raise KvcalcError(
+            f"--engine-option: {drafted} drafted tokens leave no room in max-num-batched-tokens {tokens:,} with "
+            f"max-num-seqs {sequences:,}, which vllm before 0.28 refuses (vllm/config/vllm.py, "
+            f"_set_max_num_scheduled_tokens); --engine-option max-num-seqs={max(1, (tokens - 1) // (drafted - 1))}"
+        )
+
+
+def _check_modules(setup: Setup, drafted: int, method: str) -> None:
     """More tokens than there are layers that draft are drafted by all of them in turn, equally often.
 
     Raises:
         KvcalcError: they are no multiple.
     """
     draft = setup.draft
+    if method == DSPARK:  # which drafts them all at once
+        return
     if draft is None or not draft.own_layers or drafted <= (layers := draft.model.num_layers) or not drafted % layers:
         return
     raise KvcalcError(
@@ -247,13 +279,13 @@ def _check_modules(setup: Setup, drafted: int) -> None:
     )
 
 
-def _retained(setup: Setup, drafted: int, version: Version) -> int:
+def _retained(setup: Setup, drafted: int, method: str, version: Version) -> int:
     """Of k tokens that several layers of the model's own draft, k - 1.
 
     use_multi_module_mtp of vllm/config/speculative.py; get_global_kv_cache_groups of vllm/v1/core/kv_cache_planning.py.
     """
     draft = setup.draft
-    if draft is None or not draft.own_layers or version < MODULES_READ_AGAIN:
+    if draft is None or not draft.own_layers or version < MODULES_READ_AGAIN or method == DSPARK:
         return 0
     return drafted - 1 if min(draft.model.num_layers, drafted) > 1 else 0
 
@@ -293,7 +325,9 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
         )
     _check_adapters(setup, most_tokens, most_sequences, engine.option("num-speculative-tokens"))
     _check_method(engine, setup, version)
-    _check_modules(setup, engine.option("num-speculative-tokens"))
+    method = engine.option("speculative-method")
+    _check_modules(setup, engine.option("num-speculative-tokens"), method)
+    _check_room(method, version, engine.option("num-speculative-tokens"), most_tokens, most_sequences)
     prefix = engine.option("enable-prefix-caching")
     given: dict[str, Any] = {"max-num-batched-tokens": tokens, "max-num-seqs": sequences}
     return Settings(
@@ -318,7 +352,7 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
         kv_offloading_backend=engine.option("kv-offloading-backend"),
         pools=engine.option("runner") == POOLING,
         speculative_method=engine.option("speculative-method"),
-        retained_tokens=_retained(setup, engine.option("num-speculative-tokens"), version),
+        retained_tokens=_retained(setup, engine.option("num-speculative-tokens"), method, version),
         async_scheduling=engine.option("async-scheduling"),
         gdn_prefill_backend=engine.option("gdn-prefill-backend"),
         defaults=tuple(name for name, value in given.items() if value is None),

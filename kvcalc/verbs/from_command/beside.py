@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.engines.sglang.lora import SLOTS
-from kvcalc.engines.vllm.options import WITHOUT_MODEL
+from kvcalc.engines.vllm.options import DSPARK, WITHOUT_MODEL
 from kvcalc.errors import KvcalcError
 from kvcalc.logs.launchers import OPTION
 
@@ -80,12 +80,12 @@ def _of_vllm(settings: Mapping[str, str]) -> dict[str, Any]:
         if "draft_tensor_parallel_size" in config:
             said["draft_tp"] = str(config["draft_tensor_parallel_size"])
         return said
-    if of_text:
+    if of_text or method == DSPARK:
         return {"engine_option": {"num-speculative-tokens": tokens, "speculative-method": method}}
     if not method.endswith("mtp"):
         raise KvcalcError(
             f"{OPTION}: --speculative-config: kvcalc does not follow the method '{method[:_MOST_SHOWN]}'; it follows "
-            f"mtp, {', '.join(WITHOUT_MODEL)}, and drafts that are a model"
+            f"mtp, {', '.join((*WITHOUT_MODEL, DSPARK))}, and drafts that are a model"
         )
     return {"mtp": tokens}
 

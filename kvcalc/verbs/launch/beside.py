@@ -40,12 +40,13 @@ def refuse_adapters(served: Served, program: str) -> None:
 def drafts_of_vllm(served: Served, line: Line) -> None:
     """--speculative-config, in JSON."""
     drafting, given = served.scenario.drafting, served.given
-    if drafting is None and given.get("speculative-method", AUTO) == AUTO:
+    method = given.get("speculative-method", AUTO)
+    if drafting is None and method == AUTO:
         return
     tokens = given.get("num-speculative-tokens", 1)
     config: dict[str, Any] = {"num_speculative_tokens": tokens}
-    if drafting is None:
-        line.add("--speculative-config", json.dumps({"method": given["speculative-method"], **config}))
+    if drafting is None or method != AUTO:
+        line.add("--speculative-config", json.dumps({"method": method, **config}))
         return
     if drafting.own_layers:
         if served.number < MTP:

@@ -28,6 +28,7 @@ SINCE: Version = (0, 31)
 """vllm/models/deepseek_v41 of the versions read that have the records below: 0.31, 0.32 and 0.33."""
 WHOLE_RECORDS: Version = (0, 33)
 """packed_block_stride_alignment: a block holds whole rows of both records; not in 0.32."""
+MODEL_TYPE = "deepseek_v41"
 RATIOS = (1, 2)
 ENTRY = 512
 WINDOW_BLOCK = 32
@@ -52,8 +53,10 @@ BLOCK_SIZE = {HOPPER: 64, BLACKWELL: 128}
 
 
 def shares_entries(model: Model) -> bool:
-    """Whether layers are DeepSeek-V4.1's."""
-    return any(getattr(layer.attention, "compress_ratio", None) in RATIOS for layer in model.layout.kinds)
+    """Whether layers are DeepSeek-V4.1's, those that draft too, which have a window alone."""
+    return (model.model_type or "").startswith(MODEL_TYPE) or any(
+        getattr(layer.attention, "compress_ratio", None) in RATIOS for layer in model.layout.kinds
+    )
 
 
 def family_of_card(gpu: Gpu) -> int | None:
