@@ -106,6 +106,9 @@ NAMES = {
     "Ryzen AI Max 385": "ryzen-ai-max-390",
     "Ascend 910B4": "ascend-910b4-32gb",
     "TPU v4": "tpu-v4",
+    "TPU v5 lite": "tpu-v5e",  # as jax calls it
+    "TPU v6 lite": "tpu-v6e",
+    "MI325": "mi325x",
     "HL-225": "gaudi2",
     "Apple M4": "m4",
     "NVIDIA H100": "h100-sxm",
