@@ -547,6 +547,14 @@ def test_a_folder_on_another_machine_is_known_by_its_name(path: str, name: str) 
     assert "is not on this machine" in texts(found.notes)[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [("llama3.1", "llama-3.1-8b"), ("qwen3:latest", "qwen3-8b"), ("deepseek-r1", "deepseek-r1-0528-qwen3-8b")],
+)
+def test_a_name_without_a_tag_is_the_librarys_own_size(name: str, model: str) -> None:
+    assert capacity_from_command(f"ollama run {name}", gpu="rtx4090").model.name == model
+
+
 def test_a_card_too_small_for_a_step_that_has_all_logits() -> None:
     """No sequence fits, so no step has tokens."""
     own = {"n-outputs-max": "0"}

@@ -10,6 +10,7 @@ from kvcalc.catalogue.elsewhere import name_in_path
 from kvcalc.errors import KvcalcError, one_line
 from kvcalc.files import is_there
 from kvcalc.note import note
+from kvcalc.verbs.from_command.ollama import with_tag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,7 @@ def model_of_line(command: Command, assumed: Mapping[str, Any] | None) -> FoundM
         KvcalcError: there is neither such a file nor a model of its name.
     """
     try:
-        return find_model(command.model, assumed)
+        return find_model(with_tag(command.model) if command.by_ollama else command.model, assumed)
     except KvcalcError:
         name = name_in_path(command.model)
         if name is None or is_there(Path(command.model)):

@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 
 LIBRARY = "q4_k_m"
 """In which Ollama's library has most of its models under a tag that names no format."""
+_LATEST = {
+    **dict.fromkeys(("llama3", "llama3.1", "qwen3", "deepseek-r1", "hermes3"), "8b"),
+    **dict.fromkeys(("llama2", "codellama", "qwen2.5", "qwen2.5-coder", "qwen2", "llava"), "7b"),
+    "gemma2": "9b",
+    "gemma3": "4b",
+    "llama3.2": "3b",
+}
+"""The size that a name without a tag stands for: Ollama's README, its table of the library, and `ollama list`, which
+prints one ID for qwen2.5:latest and qwen2.5:7b, and one for qwen3:latest and qwen3:8b."""
 _ONE_AT_A_TIME = frozenset(
     {"mllama", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "qwen3_next", "lfm2", "lfm2_moe", "nemotron_h"}
 )
@@ -33,6 +42,13 @@ _BATCHES = ((32768, 2048), (4096, 1024), (0, 512))
 """Tokens of a step, by the context above which they are tried."""
 _OF_AVAILABLE = {2048: (60, 2 * GIB), 1024: (75, 768 * MIB)}
 """The percent of memory that weights and cache may take for such a batch, and what it adds to them."""
+
+
+def with_tag(name: str) -> str:
+    """The name with the tag of its size, where it has none or says 'latest', and the library's own is known."""
+    bare = name.removeprefix("library/").removesuffix(":latest")
+    tag = _LATEST.get(bare.lower())
+    return name if tag is None else f"{bare}:{tag}"
 
 
 def as_ollama_has_it(name: str, known: LoggedModel) -> tuple[LoggedModel, tuple[Note, ...]]:
