@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import DATA
-from transformers_cases import config_json
+from transformers_cases import MODELS, config_json
 
 import kvcalc
 from kvcalc import KvcalcError
@@ -63,6 +63,7 @@ def test_max_kv_size_is_a_rotating_cache_of_every_layer() -> None:
 
 
 def test_models_are_to_the_byte() -> None:
+    assert set(MEASURED["models"]) == set(MODELS)
     compared = 0
     for name, found in MEASURED["models"].items():
         if found is not None:

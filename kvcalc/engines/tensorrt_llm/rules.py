@@ -37,6 +37,11 @@ RULES = (
         f"{MANAGER}, calculate_max_num_blocks; a log of 1.1 has 86,720 tokens for the 86,711 that its memory holds",
     ),
     Rule(
+        "KVCacheManagerV2 (kv_cache_config.use_kv_cache_manager_v2)",
+        "not followed; it is off where nobody asks for it",
+        "tensorrt_llm/llmapi/llm_args.py, KvCacheConfig, of 1.2",
+    ),
+    Rule(
         "what drafts (--draft, --mtp)",
         "its rows lie in blocks beside the model's; layers of the model's own have a cache for each token they draft",
         DRAFTS,
