@@ -29,8 +29,8 @@ _ENCODERS = re.compile(
 them: e5-mistral, gte-qwen2, bge-multilingual-gemma2, qwen3-embedding."""
 
 _CLOSED = re.compile(
-    r"^(?:(?:open)?chatgpt|gpt[-_ ]?(?:3\.5|4|5)(?!\d)|o[134](?:[-_]|$)|claude|gemini|palm[-_ ]?2|grok[-_ ]?[34](?!\d)"
-    r"|nova[-_ ](?:pro|lite|micro|premier))"
+    r"^(?:(?:open)?chatgpt|gpt[-_ ]?(?:3\.5|4|5)(?!\d|all)|o[134](?:[-_]|$)|claude|gemini|palm[-_ ]?2"
+    r"|grok[-_ ]?[34](?!\d)|nova[-_ ](?:pro|lite|micro|premier))"
 )
 """Models that are served and not published, by how their names begin."""
 

@@ -99,6 +99,10 @@ def test_a_folder_that_is_not_there_is_offered_by_its_name(kvcalc: Kvcalc, path:
     assert (told.code, told.stderr.rpartition("/")[2].rpartition(" ")[2]) == (2, "Qwen3-8B\n")
 
 
+def test_gpt4all_is_published(kvcalc: Kvcalc) -> None:
+    assert "no file, name or hub id" in kvcalc("estimate", "gpt4all-13b-snoozy").stderr
+
+
 def test_a_folder_of_no_known_model_leads_to_the_list(kvcalc: Kvcalc) -> None:
     assert kvcalc("estimate", "/data/models").stderr.endswith("\nnext: kvcalc models list\n")
 
