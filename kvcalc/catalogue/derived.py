@@ -12,6 +12,7 @@ from kvcalc.errors import KvcalcError
 from kvcalc.formats.file_types import EXPERTS_APART, is_mix, shown
 from kvcalc.formats.weights import find_asked_format, find_weight_format, is_for_layers_alone, is_of_llama_cpp, is_plain
 from kvcalc.importers.model_yaml import weight_line
+from kvcalc.model.in_file import EXPERTS_STAY
 from kvcalc.model.model import WeightPart
 from kvcalc.model.quantised import parts_in
 from kvcalc.model.recipes import recipe_of
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
 
 DEFAULT_OF_GGUF = "q4_k_m"
 """What llama.cpp takes of a repository with several files (common/arg.cpp, -hf: "defaults to Q4_K_M")."""
+OF_MXFP4 = "mxfp4_moe"
+"""What ggml-org's files of models with experts in mxfp4 are in: gpt-oss-20b-mxfp4.gguf of 12,109,566,624 bytes."""
 
+_UNLESS_TOLD = ("which llama.cpp takes of a GGUF repository unless told", "as ggml-org's file of the model has them")
+_ONE_FILE = "ggml-org/"
+"""Who has one file of such a model; others' repositories (unsloth's) have them in all file types."""
 _SHOWN = 100
 _OTHERS = 3
 _WEIGHTS = re.compile(r"^(?:hub_ids|aliases|weight_dtype|weights):.*\n(?:^  - .*\n)*", re.MULTILINE)
@@ -41,10 +47,10 @@ def derived(found: FoundModel, by: ByName, text: str) -> FoundModel:
         text: the name.
     """
     notes = tuple(_notes(found.model, by, text))
-    stored = by.told.stored or (DEFAULT_OF_GGUF if by.told.gguf else None)
+    stored = _stored(found.model, by, text)
     if stored is None:
         return found._replace(notes=notes)
-    model = _stored_in(found.model, stored, told=by.told.stored is not None)
+    model = _stored_in(found.model, stored, in_file=by.told.gguf)
     notes = (*notes, _of_weights(found.model, model, stored, by))
     engine = GGUF_ENGINE if by.told.gguf else None
     written = None if model is found.model else _written(found.text, model)
@@ -52,12 +58,25 @@ def derived(found: FoundModel, by: ByName, text: str) -> FoundModel:
     return found._replace(model=model, origin=origin, notes=notes, engine=engine, written=written)
 
 
-def _stored_in(model: Model, stored: str, *, told: bool) -> Model:
+def _stored(model: Model, by: ByName, text: str) -> str | None:
+    """The format of the weights by the name, and by what a GGUF file of the model is in unless told."""
+    has_one = by.told.stored is None and text.lower().startswith(_ONE_FILE)
+    if by.told.gguf and EXPERTS_STAY in _own(model) and (has_one or by.told.stored == EXPERTS_STAY):
+        return OF_MXFP4
+    return by.told.stored or (DEFAULT_OF_GGUF if by.told.gguf else None)
+
+
+def _own(model: Model) -> set[str]:
+    """The formats of the catalogue's own weights."""
+    return {part.format for part in model.weights if not part.scales} or {model.weight_dtype or model.dtype or "bf16"}
+
+
+def _stored_in(model: Model, stored: str, *, in_file: bool) -> Model:
     """The model with its weights in a format; without parameters where that is not known."""
     asked = _known(stored)
     if asked is None:
         return replace(model, parameters=None, active_parameters=None, weight_dtype=None, weights=())
-    if _has_it(model, asked, told=told):
+    if _has_it(model, asked, in_file=in_file):
         return model
     parts = parts_in(model, asked)
     if parts is None and model.parameters is not None:
@@ -73,15 +92,15 @@ def _known(stored: str) -> ElementFormat | None:
         return None
 
 
-def _has_it(model: Model, asked: ElementFormat, *, told: bool) -> bool:
-    """Whether the catalogue's own weights are in that format already."""
-    own = {part.format for part in model.weights if not part.scales} or {model.weight_dtype or model.dtype or "bf16"}
+def _has_it(model: Model, asked: ElementFormat, *, in_file: bool) -> bool:
+    """Whether the catalogue's own weights are in that format already, or those that a file of llama.cpp changes."""
+    own = _own(model)
     if asked.name in EXPERTS_APART:
         return False
-    if is_mix(asked) and "mxfp4" in own and not told:
-        return True  # ggml-org's repositories of such models have one file, in mxfp4
     if is_plain(asked):
-        return all(is_plain(find_weight_format(each, "format")) for each in own)
+        return all(
+            is_plain(find_weight_format(each, "format")) for each in own - ({EXPERTS_STAY} if in_file else set())
+        )
     return any(each.partition("_")[0] == asked.name.partition("_")[0] for each in own)
 
 
@@ -127,7 +146,7 @@ def _of_weights(published: Model, model: Model, stored: str, by: ByName) -> Note
         recipe = recipe_of(published, asked.name)
         where = ", the layers' matrices alone" if left else ""
         where = where if recipe is None else f", of those matrices that {recipe.checkpoint} has in it"
-        said = "as the name says" if by.told.stored else "which llama.cpp takes of a GGUF repository unless told"
+        said = "as the name says" if by.told.stored else _UNLESS_TOLD[stored == OF_MXFP4]
         where += ", by the bits of Llama-3.1-8B's file, near those of other models" if is_mix(asked) else ""
         text = (
             f"weights in {shown(asked)}, {said}{where} (--weight-dtype sets another format, --weights SIZE the bytes)"

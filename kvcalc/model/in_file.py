@@ -29,7 +29,9 @@ def in_file(model: Model, parts: tuple[WeightPart, ...], asked: str) -> Iterator
     dense = [part for part in parts if (part.split, part.place, part.format) == ("tp", "layers", asked)]
     home = max(dense, key=lambda part: part.parameters, default=None)
     for part in parts:
-        if tables is None or part.format != asked:
+        if _stay(model, part):
+            yield replace(part, format=EXPERTS_STAY)
+        elif tables is None or part.format != asked:
             yield part
         elif part.split == "ep" and tables.experts is not None:
             yield replace(part, format=tables.experts)
@@ -45,8 +47,8 @@ def _of_layers(model: Model, part: WeightPart, stored: str, *, is_home: bool) ->
     """A part of the layers, with down-projections apart where some rows are such that blocks do not fill them."""
     width, down = _experts(model, part) if part.split == "ep" else _dense(model) if is_home else (None, 0)
     uneven_down, uneven = bool((width or EVEN) % EVEN), bool((model.hidden_size or EVEN) % EVEN)
-    if _stay(model, part) or not (uneven or uneven_down):
-        yield replace(part, format=EXPERTS_STAY if _stay(model, part) else stored)
+    if not (uneven or uneven_down):
+        yield replace(part, format=stored)
         return
     down = min(down, part.parameters)
     if down:

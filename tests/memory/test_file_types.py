@@ -7,6 +7,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from each import for_each
 
 import kvcalc
 from kvcalc.formats.weights import WEIGHT_FORMATS
@@ -88,6 +89,24 @@ def test_experts_that_are_published_in_mxfp4_stay_in_it() -> None:
     assert sum(part.term.bytes for part in whole_parts(named) or ()) == sum(part.term.bytes for part in parts)
     (experts,) = [part for part in parts if part.split == "ep"]
     assert experts.term.bytes == experts.parameters // 32 * 17
+
+
+@for_each(
+    ("name", "gib", "within"),
+    (
+        ("unsloth/gpt-oss-20b-GGUF:F16", 12.83, 0.002),
+        ("unsloth/gpt-oss-120b-GGUF:F16", 60.87, 0.002),
+        ("unsloth/gpt-oss-120b-GGUF:Q4_K_M", 58.45, 0.003),
+        ("unsloth/gpt-oss-120b-GGUF:Q8_0", 60.03, 0.02),  # leaves its tables in bf16
+        ("unsloth/gpt-oss-20b-GGUF", 11_624_759_488 / 2**30, 0.003),
+        ("ggml-org/gpt-oss-20b-GGUF", 12_109_566_624 / 2**30, 0.005),
+        ("ggml-org/gpt-oss-120b-GGUF", 63_387_346_464 / 2**30, 0.005),
+    ),
+)
+def test_files_of_gpt_oss_by_name_are_as_large_as_they_are(name: str, gib: float, within: float) -> None:
+    """Sizes that llama-bench prints of them; experts stay in mxfp4 in all of them."""
+    parts = whole_parts(kvcalc.make_scenario(name, context=1024, engine="exact")) or ()
+    assert sum(part.term.bytes for part in parts) / 2**30 == pytest.approx(gib, rel=within)
 
 
 def test_names_of_parts_of_a_file_are_not_shown() -> None:

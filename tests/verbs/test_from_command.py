@@ -188,7 +188,7 @@ def test_variables_of_llama_server_stand_for_its_flags() -> None:
 def test_all_experts_may_stay_with_the_host(flag: str) -> None:
     line = f"llama-server -hf ggml-org/gpt-oss-120b-GGUF -c 16384 -np 1 {flag}"
     said: dict[str, Any] = {"engine": "llama-cpp", "gpu": "rtx4090", "context": 16384, "pp": 1}
-    asked = capacity("gpt-oss-120b", **said, engine_option={"n-cpu-moe": "36"})
+    asked = capacity("gpt-oss-120b", **said, weight_dtype="mxfp4_moe", engine_option={"n-cpu-moe": "36"})
     found = capacity_from_command(line, gpu="rtx4090")
     assert found.cache_memory_bytes == asked.cache_memory_bytes > 0
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.llama_cpp.latent_experts import all_widths, width_of_inputs
 from kvcalc.formats.file_types import shown
-from kvcalc.formats.weights import find_weight_format
+from kvcalc.formats.weights import find_weight_format, is_of_llama_cpp
 from kvcalc.mechanisms import MLA
+from kvcalc.model.in_file import EXPERTS_STAY
 
 if TYPE_CHECKING:
     from kvcalc.engines.llama_cpp.layout import LlamaLayout
@@ -74,7 +75,9 @@ def _bytes(setup: Setup, parameters: int, split: str, place: str = "layers") -> 
     if setup.weights_bytes is not None and setup.model.parameters:
         return -(-setup.weights_bytes * parameters // setup.model.parameters)
     listed = [part for part in setup.model.weights if part.place == place and part.split == split]
-    if setup.weight_format is None and listed:
+    stay = split == "ep" and any(part.format == EXPERTS_STAY for part in listed)
+    asked = setup.weight_format
+    if listed and (asked is None or (stay and is_of_llama_cpp(asked))):
         most = max(part.parameters for part in listed)
         whole = {part.format for part in listed if part.parameters >= min(parameters, most)}
         return max(_size(find_weight_format(each, "format"), parameters) for each in whole)
