@@ -51,7 +51,7 @@ def model_at(path: Path, text: str, assumed: Mapping[str, Any], is_model: Callab
     """
     shown = text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN // 2]}...{text[-MAX_SHOWN // 2 :]}"
     check_path(path, shown)
-    if may_read(path) and not path.exists() and not (path.suffix.lower() == ".gguf" and is_model(path.stem)):
+    if may_read(path) and not is_there(path) and not (path.suffix.lower() == ".gguf" and is_model(path.stem)):
         raise KvcalcError(f"{shown}: cannot be read: {os.strerror(ENOENT)}", f"{NEXT}kvcalc models list")
     return _imported_model(path, shown, assumed, is_model) if _is_imported(path) else _model_file(path, shown)
 
