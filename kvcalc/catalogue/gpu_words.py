@@ -97,7 +97,9 @@ def called_by_driver(text: str, gpus: Iterable[Gpu]) -> list[Gpu]:
     found = _called_so(asked, known) or _fitting(letters(_ADDED.sub(" ", asked)), known)
     if found or "/" not in asked:
         return found
-    each = (_fitting(letters(_ADDED.sub(" ", part)), known) for part in asked.split("/"))
+    each = [_fitting(letters(_ADDED.sub(" ", part)), known) for part in asked.split("/")]
+    if not all(each):
+        return []
     found = list({gpu.name: gpu for part in each for gpu in part}.values())
     return sorted(found, key=lambda gpu: gpu.memory_bytes or 0)
 

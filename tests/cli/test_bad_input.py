@@ -47,7 +47,7 @@ def words_of(value: object) -> str:
         (("--cache-dtype", "c_kv=fp8"), ("--cache-dtype", "'c_kv'", "k, v")),
         (("--cache-dtype", "k=fp8,k=bf16"), ("--cache-dtype", "'k'", "twice")),
         (("--cache-dtype", "fp8_ds_mla"), ("--cache-dtype", "c_kv", "k, v")),
-        (("--weight-dtype", "int3"), ("--weight-dtype", "'int3'")),
+        (("--weight-dtype", "int5"), ("--weight-dtype", "'int5'")),
         (("--weight-dtype", "fp8_per_token_head"), ("fp8_per_token_head", "weights")),
         (("--state-dtype", "fp99"), ("--state-dtype", "'fp99'")),
         (("--conv-dtype", "fp99"), ("--conv-dtype", "'fp99'")),

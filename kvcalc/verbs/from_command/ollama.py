@@ -30,8 +30,9 @@ _LATEST = {
     "gemma3": "4b",
     "llama3.2": "3b",
 }
-"""The size that a name without a tag stands for: Ollama's README, its table of the library, and `ollama list`, which
-prints one ID for qwen2.5:latest and qwen2.5:7b, and one for qwen3:latest and qwen3:8b."""
+"""The size that a name without a tag stands for today, as ollama.com/library has it: the tag `latest`, which moves
+(deepseek-r1's was the 7b until May 2025). `ollama list` in public pages prints one ID for qwen2.5:latest and
+qwen2.5:7b and one for qwen3:latest and qwen3:8b, and sizes of such a model for the others that were found."""
 _ONE_AT_A_TIME = frozenset(
     {"mllama", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "qwen3_next", "lfm2", "lfm2_moe", "nemotron_h"}
 )
