@@ -1,9 +1,10 @@
 """Repositories of the Hub that have the very sizes of a model of the catalogue, whatever they are called.
 
-Their config.json has its model type, layers, heads, widths, vocabulary and context. The weights of fine-tunes and
-merges are all its parameters; re-quantisations whose format stands in their names are listed where the name alone would
-not tell the model. configs/same_sizes.tsv has a line for each model, its name and theirs, of the table that llmfit
-1.1.17 (PyPI) built from the Hub in September 2026.
+Their config.json has its model type, layers, heads, widths, experts, vocabulary and context. The weights of fine-tunes
+and merges are all its parameters; re-quantisations whose format stands in their names are listed where the name alone
+would not tell the model. configs/same_sizes.tsv has a line for each model, its name and theirs, of the table that
+llmfit 1.1.17 (PyPI, MIT licence) built from the Hub in September 2026. Windows are not in that table: where a model
+slides over one that its relatives have not, only those that are known to come from it are listed.
 """
 
 from __future__ import annotations

@@ -37,7 +37,9 @@ _NAMES = (
         r"exl(?P<kind>[23])(?:[-_.](?:\d+(?:\.\d+)?[-_.]?bpw|tr3|h\d))*|\d+(?:\.\d+)?[-_.]?bpw(?:[-_.]h\d)?[-_.]exl(?P<kind2>[23])",
         "exl{kind}",
     ),
-    _named(r"unsloth[-_.]bnb[-_.]4[-_]?bits?", "unsloth_bnb_4bit"),  # which leaves modules that each file lists
+    _named(
+        r"unsloth[-_.](?:dynamic[-_.])?bnb[-_.]4[-_]?bits?", "unsloth_bnb_4bit"
+    ),  # which leaves modules that each file lists
     _named(r"bnb[-_.]4[-_]?bits?", "nf4_double"),  # bnb_4bit_use_double_quant of Unsloth's files
     _named(r"(?:bnb[-_.])?nf4", "nf4"),
     _named(r"(?:quantized[-_.])?w8a8(?:[-_.]int8)?|w8a16|int8|bnb[-_.]8bits?|8bits?", "int8"),
@@ -82,7 +84,8 @@ def told_format(name: str, organisation: str = "") -> ToldFormat:
         organisation: some store in one library's formats only.
     """
     bare, stored, gguf = name.lower(), None, False
-    if organisation.lower() in _MLX_ORGANISATIONS and (found := _MLX_BITS.search(bare)):
+    of_mlx = organisation.lower() in _MLX_ORGANISATIONS or bare.startswith("mlx-")
+    if of_mlx and (found := _MLX_BITS.search(bare)):
         bare, stored = _MLX_BITS.sub("", bare), f"mlx_{found['bits']}bit"
     for pattern, form in _NAMES:
         found = pattern.search(bare)

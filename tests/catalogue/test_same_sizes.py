@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from conftest import ROOT
 from each import for_each
 
 from kvcalc.catalogue import find_model, meant_model, model_names, shipped
@@ -29,6 +30,56 @@ def test_no_repository_is_a_model_of_its_own() -> None:
         each.lower() for name in model_names() for each in shipped.read_model(shipped.MODELS / f"{name}.yaml").hub_ids
     }
     assert not own & {repository.lower() for repository, _ in LISTED}
+
+
+NAMED_OTHERWISE = {
+    "CentIo/Cent1-1B": 1720574976,
+    "CMSManhattan/JiRackUltra_1b": 1777088000,
+    "Salesforce/xLAM-2-1b-fc-r": 1543714304,
+    "ali-arshiya/meoinGTS1.5-1.5B": 494032768,
+    "samueljayasingh/DarkQwen3_5_0_8B": 852985920,
+}
+"""Whose names say another size than the Hub counts of their weights."""
+
+
+def test_the_sizes_that_a_name_says_are_the_models() -> None:
+    otherwise = set()
+    for repository, model in LISTED:
+        name = repository.partition("/")[2].lower()
+        parameters = shipped.read_model(shipped.MODELS / f"{model}.yaml").parameters
+        assert parameters is not None
+        said = {float(each) for each in re.findall(r"(?<![a-z\d.])e?(\d+(?:\.\d+)?)b(?![a-z\d])", name)}
+        known = {float(each) for each in re.findall(r"(\d+(?:\.\d+)?)b", model)}
+        if said and not said & known and not any(abs(each * 10**9 - parameters) < 0.16 * parameters for each in said):
+            otherwise.add((repository, parameters))
+        active = set(re.findall(r"(?<![a-z\d])a(\d+(?:\.\d+)?)b(?![a-z\d])", name))
+        assert not active or active & set(re.findall(r"-a(\d+(?:\.\d+)?)b", model)), repository
+    assert otherwise == set(NAMED_OTHERWISE.items())
+
+
+def test_the_document_says_how_many_they_are() -> None:
+    assert f"{len(LISTED):,} fine-tunes and copies" in (ROOT / "docs/models.md").read_text(encoding="utf-8")
+
+
+def test_no_copy_has_a_format_that_its_name_does_not_tell() -> None:
+    told = re.compile(r"jang_|-oq\d|-ud-|-dynamic-bnb|lossytensors|elastic|mixed")
+    assert not [each for each, _ in LISTED if told.search(each.lower())]
+
+
+# Pruned, grown or with another number of experts for each token, by their own names or the Hub's tables.
+@for_each(
+    "typed",
+    [
+        "tengsnake/Llama-Guard-4-12B-NVFP4",
+        "DavidAU/Qwen3-30B-A6B-16-Extreme",
+        "LLMWildling/Nemotron-175b-A13b-Coder-NVFP4",
+        "locailabs/Juno-N-Coder-25B-A3B-FP8",
+        "5E1Labs/LongShuV3-Qwen3.5-122B-A10B-GameDev-MLX-4bit",
+    ],
+)
+def test_a_model_cut_or_grown_from_another_is_not_that_one(typed: str) -> None:
+    with pytest.raises(KvcalcError, match="no file, name or hub id"):
+        find_model(typed)
 
 
 def test_weights_are_stored_as_they_were_trained() -> None:

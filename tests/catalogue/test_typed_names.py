@@ -219,6 +219,8 @@ def test_a_gguf_repository_is_for_llama_cpp() -> None:
         ("x-bnb-nf4", "x", "nf4"),
         ("x-MLX-4bit", "x", "mlx_4bit"),
         ("x-8bit-MLX", "x", "mlx_8bit"),
+        ("MLX-x-4bit", "x", "mlx_4bit"),
+        ("x-unsloth-dynamic-bnb-4bit", "x", "unsloth_bnb_4bit"),
         ("x-EXL3-3.50bpw", "x", "exl3"),
         ("x-4.0bpw-h6-exl2", "x", "exl2"),
         ("x-W4A8", "x", "w4a8"),
