@@ -146,7 +146,7 @@ def test_parameters_that_are_given_have_the_tables_among_them(tmp_path: Path) ->
     asked = {**ASKED, "gpu": "h100-sxm"}
     found = kvcalc.estimate(str(path), parameters=177_000_000_000, **asked)
     assert {each.code: dict(each.figures) for each in found.notes}["weights-on-host"]["bytes"] == 2 * 51_200_245_760
-    with pytest.raises(kvcalc.KvcalcError, match="tables of n-grams have"):
+    with pytest.raises(kvcalc.KvcalcError, match="towers and tables have"):
         kvcalc.estimate(str(path), parameters=51_200_245_760, **asked)
 
 

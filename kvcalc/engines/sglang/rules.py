@@ -16,6 +16,13 @@ RULES = (
         f"{KV_CACHE}, _profile_available_bytes",
     ),
     Rule(
+        "weights",
+        "what they take of free memory: in segments of PyTorch's allocator, of which matrices of 1 to 10 MiB share "
+        "those of 20 MiB; counted for the matrices of attention, feed-forward blocks and tables that take a byte an "
+        "element or more",
+        "sglang/srt/model_executor/model_runner.py, load_model; torch, c10/cuda/CUDACachingAllocator.cpp",
+    ),
+    Rule(
         "mem-fraction-static, where nobody gives it",
         "(memory of the card - reserved) / memory of the card, to three decimals; in MiB reserved is 512 + 1.5 x "
         "chunked-prefill-size + 2 x cuda-graph-max-bs + 128 x tp x pp + 8 x sizes of graphs of prefill (1536 with "

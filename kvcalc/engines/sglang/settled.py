@@ -16,6 +16,7 @@ from kvcalc.engines.sglang.layout import SglangLayout
 from kvcalc.engines.sglang.model_types import type_notes
 from kvcalc.engines.sglang.parked import parked
 from kvcalc.engines.sglang.pools import Need, Pools
+from kvcalc.engines.sglang.segments import rests_of_segments
 from kvcalc.term import Factor, Product
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class SettledSglang(SglangLayout):
         yield from rotary_tables(model, stage, Factor("float32", 4, "byte"), source, most)
         if stage.layers.stop == model.num_layers:
             yield from copies_of_tables(self.setup)
+        yield from rests_of_segments(self.setup, stage)
 
     def budget(self, stage: Stage, weights_bytes: int) -> Budget:  # noqa: ARG002  # the interface's
         return budget_of(self.setup, self.settings, self.pools_of(stage).uncharged)

@@ -5,23 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.gated import is_gated
+from kvcalc.engines.merged_matrices import VOCABULARY_BLOCK
 from kvcalc.formats.by_name import find_format
 from kvcalc.mechanisms import GQA, KDA, MHA, MLA, MQA, GatedDeltaNet, Mamba2
 
 if TYPE_CHECKING:
     from kvcalc.mechanisms import Mechanism
     from kvcalc.model.model import Model
-    from kvcalc.model.stages import Stage
-
-VOCABULARY_BLOCK = 64
-"""vllm/model_executor/layers/vocab_parallel_embedding.py, DEFAULT_VOCAB_PADDING_SIZE."""
-
-
-def layers_with_experts(model: Model, stage: Stage) -> int:
-    """How many layers of a stage have experts: those without attention alone, where a model has such (Nemotron-H)."""
-    if not model.is_mixture_of_experts:
-        return 0
-    return model.layers_with_experts(stage.layers)
 
 
 class Width(NamedTuple):

@@ -1,8 +1,7 @@
 """The ends of blocks that torch's allocator counts to large weights: vLLM prints what is allocated, ends included.
 
 kvcalc/cuda_allocator.py has the rule, and DeviceMemoryProfiler of vllm/utils/mem_utils.py takes
-torch.cuda.max_memory_allocated. Counted are the matrices of attention, of feed-forward blocks and of the tables as vLLM
-merges them, where their elements take a byte or more; packed ones are laid out anew for their kernels.
+torch.cuda.max_memory_allocated.
 """
 
 from __future__ import annotations
@@ -10,19 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.cuda_allocator import kept_end
-from kvcalc.engines.gated import is_gated
-from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK, layers_with_experts
-from kvcalc.formats.by_name import find_format
-from kvcalc.formats.weights import find_weight_format
-from kvcalc.mechanisms import GQA, MHA, MLA, MQA, GatedDeltaNet
+from kvcalc.engines.merged_matrices import merged_matrices
 from kvcalc.term import Factor, Product
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.engines.setup import Setup
-    from kvcalc.mechanisms import Mechanism
-    from kvcalc.model.model import Split
     from kvcalc.model.stages import Stage
 
 SOURCE = "torch, c10/cuda/CUDACachingAllocator.cpp, should_split: an end of at most 1 MiB stays with its tensor"
@@ -30,91 +23,6 @@ SOURCE = "torch, c10/cuda/CUDACachingAllocator.cpp, should_split: an end of at m
 
 def ends_of_blocks(setup: Setup, stage: Stage) -> Iterator[Product]:
     """What the weights of a rank of a stage keep of their blocks' ends, as one row."""
-    model = setup.model
-    if model.hidden_size is None:
-        return
-    total = sum(count * kept_end(size) for count, size in _tensors(setup, stage, model.hidden_size))
+    total = sum(count * kept_end(size) for count, size in merged_matrices(setup, stage))
     if total:
         yield Product("rounding of PyTorch's allocator", (Factor("kept", total, "byte"),), SOURCE)
-
-
-def _tensors(setup: Setup, stage: Stage, hidden: int) -> Iterator[tuple[int, int]]:
-    """How many tensors of how many bytes a rank has."""
-    model, pp = setup.model, setup.deployment.pp
-    computing = find_format(model.dtype or "bf16", "dtype").block_bytes
-    if model.vocab_size is not None:
-        rows = -(-model.vocab_size // VOCABULARY_BLOCK) * VOCABULARY_BLOCK
-        last = any(pp - 1 in numbers for numbers in stage.numbers)
-        apart = model.tie_word_embeddings is False or pp > 1
-        yield (stage.number == 0) + (apart and last), rows * hidden * computing // setup.deployment.tp
-    if (element := _bytes_of(setup, "tp")) is not None:
-        for layer, count in stage.kinds.items():
-            for elements in _of_attention(layer.attention, hidden, setup.deployment.tp):
-                yield count, elements * element
-        for count, elements in _of_dense_blocks(setup, stage, hidden):
-            yield count, elements * element
-    if (element := _bytes_of(setup, "ep")) is not None:
-        for count, elements in _of_experts(setup, stage, hidden):
-            yield count, elements * element
-
-
-def _bytes_of(setup: Setup, split: Split) -> int | None:
-    """Of an element of what divides so of the layers; None where elements are packed, or differ."""
-    asked, model = setup.weight_format, setup.model
-    if asked is not None:
-        formats = {asked}
-    elif model.weights:
-        parts = (part for part in model.weights if part.place == "layers" and part.split == split and not part.scales)
-        formats = {find_weight_format(part.format, "format") for part in parts}
-    else:
-        formats = {find_weight_format(model.weight_dtype or model.dtype or "bf16", "weight_dtype")}
-    sizes = {each.block_bytes if each.block_elems == 1 else None for each in formats}
-    return sizes.pop() if len(sizes) == 1 else None
-
-
-def _of_attention(attention: Mechanism, hidden: int, tp: int) -> Iterator[int]:
-    """Elements of a layer's matrices: queries, keys and values are one."""
-    match attention:
-        case MHA() | MQA() | GQA():
-            heads, v_width = attention.num_heads // tp, attention.v_head_dim or attention.head_dim
-            kv_heads = -(-attention.cached()[0].num_heads // tp)  # a row of compare may have weights that do not divide
-            yield (heads * attention.head_dim + kv_heads * (attention.head_dim + v_width)) * hidden
-            yield heads * v_width * hidden
-        case MLA():
-            heads, latent = attention.num_heads // tp, attention.kv_lora_rank + attention.qk_rope_head_dim
-            queries = heads * (attention.qk_nope_head_dim + attention.qk_rope_head_dim)
-            yield (latent + (attention.q_lora_rank or 0)) * hidden
-            yield queries * (attention.q_lora_rank or hidden)
-            yield heads * (attention.qk_nope_head_dim + attention.v_head_dim) * attention.kv_lora_rank
-            yield heads * attention.v_head_dim * hidden
-        case GatedDeltaNet():
-            keys, values = attention.num_k_heads * attention.k_head_dim, attention.num_v_heads * attention.v_head_dim
-            yield 2 * (keys + values) * hidden // tp
-            yield values * hidden // tp
-        case _:
-            return
-
-
-def _of_dense_blocks(setup: Setup, stage: Stage, hidden: int) -> Iterator[tuple[int, int]]:
-    """How many layers have which: the projections up are one. Shared experts are one block, as wide as all of them."""
-    model, tp, sparse = setup.model, setup.deployment.tp, layers_with_experts(setup.model, stage)
-    shared = (model.moe_intermediate_size or 0) * (model.num_shared_experts or 0)
-    for layers, width in ((len(stage.layers) - sparse, model.intermediate_size), (sparse, shared)):
-        if layers and width:
-            yield layers, _up(setup) * hidden * width // tp
-            yield layers, hidden * width // tp
-
-
-def _of_experts(setup: Setup, stage: Stage, hidden: int) -> Iterator[tuple[int, int]]:
-    """How many layers have which: each projection of all experts of a rank is one."""
-    model, deployment, sparse = setup.model, setup.deployment, layers_with_experts(setup.model, stage)
-    if sparse and model.num_experts is not None and model.moe_intermediate_size is not None:
-        experts = -(-model.num_experts // deployment.ep)
-        elements = experts * hidden * model.moe_intermediate_size * deployment.ep // deployment.expert_ranks
-        yield sparse, _up(setup) * elements
-        yield sparse, elements
-
-
-def _up(setup: Setup) -> int:
-    """Projections into a feed-forward block."""
-    return 2 if is_gated(setup.model) else 1

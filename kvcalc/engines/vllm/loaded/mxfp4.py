@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.engines.vllm.shapes import layers_with_experts
+from kvcalc.engines.merged_matrices import layers_with_experts
 from kvcalc.mechanisms import Compressed
 from kvcalc.term import Factor, Product
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.vllm.shapes import layers_with_experts
+from kvcalc.engines.merged_matrices import layers_with_experts
 from kvcalc.formats.by_name import find_format
 from kvcalc.term import Factor, Product
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK
+from kvcalc.engines.merged_matrices import VOCABULARY_BLOCK
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.by_name import find_format
 from kvcalc.term import Factor, Product

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from kvcalc.engines.merged_matrices import VOCABULARY_BLOCK
 from kvcalc.engines.rotary import rotary_tables
 from kvcalc.engines.vllm.loaded.allocator import ends_of_blocks
 from kvcalc.engines.vllm.loaded.mxfp4 import capability, padding_of_experts
@@ -19,7 +20,6 @@ from kvcalc.engines.vllm.model_types import (
     WHOLE_TOWERS,
     keeps_rotations,
 )
-from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK
 from kvcalc.formats.by_name import find_format
 from kvcalc.formats.weights import find_weight_format, is_plain
 from kvcalc.mechanisms import GQA, MLA, Compressed
