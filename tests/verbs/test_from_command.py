@@ -517,6 +517,21 @@ def test_what_programs_with_llama_cpp_leave_to_themselves(line: str, says: str) 
         capacity_from_command(line, gpu="rtx4090")
 
 
+@pytest.mark.parametrize("file", ["Qwen3.6-27B-NVFP4.gguf", "Qwen3-8B-FP8.gguf", "Qwen3-32B-AWQ.gguf"])
+def test_a_gguf_file_is_not_the_checkpoint_of_its_name(file: str) -> None:
+    """llama.cpp has no type of fp8, and none of AWQ's integers (ggml.h); with a format that is given it counts."""
+    line = f"llama-server -m /srv/{file} -c 8192"
+    with pytest.raises(KvcalcError, match=r"does not know the GGUF file that is served; give its format"):
+        capacity_from_command(line, gpu="a100-80-sxm")
+    assert capacity_from_command(line, gpu="a100-80-sxm", weight_dtype="q8_0").max_context
+
+
+def test_a_gguf_file_of_16_bits_is_told_by_its_name() -> None:
+    line = "llama-server -m /srv/Qwen3-8B-BF16.gguf -c 8192"
+    found, own = (capacity_from_command(line, gpu="a100-80-sxm", weight_dtype=each) for each in (None, "bf16"))
+    assert found.max_context == own.max_context
+
+
 @pytest.mark.parametrize("file", ["/srv/Qwen3-30B-A3B-Q4_K_M.gguf", r"'D:\m\Qwen3-30B-A3B-Q4_K_M-00001-of-00002.gguf'"])
 def test_a_file_on_another_machine_is_known_by_its_name(file: str) -> None:
     found, named = (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.deployment import MAX_RANKS
 from kvcalc.engines import ENGINES, version_number
 from kvcalc.errors import KvcalcError
+from kvcalc.formats.weights import find_weight_format, is_of_llama_cpp
 from kvcalc.gpu import Gpu
 from kvcalc.logs import ServerLog
 from kvcalc.logs.launchers import OPTION
@@ -60,7 +61,7 @@ def asked_by(command: Command, given: Mapping[str, Any]) -> tuple[Model | str | 
     if command.by_ollama:
         known, taken = as_ollama_has_it(command.model, known)
     weighed = given.keys() & {"weights", "weight_dtype"}
-    if not known.weights_known and not weighed:
+    if not weighed and not (known.weights_known and _may_be_a_file(command, known)):
         method = command.settings.get("--weight-dtype", "")
         told = f"what --quantization {method[:40]} makes of the weights" if method else "the GGUF file that is served"
         raise KvcalcError(
@@ -91,6 +92,21 @@ def asked_by(command: Command, given: Mapping[str, Any]) -> tuple[Model | str | 
     windows = any(layer.span is not None for layer in found.model.layout.kinds)
     by_launcher = (note("launcher-default", each.text) for each in command.taken if windows or not each.of_windows)
     return found.model, options, (*found.notes, *taken, *by_launcher, *_notes(command, given))
+
+
+def _may_be_a_file(command: Command, known: LoggedModel) -> bool:
+    """Whether the weights that a name tells are what a GGUF file holds, where it is one.
+
+    Files converted of a checkpoint keep its name: Qwen3-8B-FP8.gguf is in a type that llama.cpp has, and fp8 is none.
+    """
+    if command.engine != "llama-cpp" or not command.model.lower().endswith(".gguf"):
+        return True
+    from kvcalc.importers.gguf.types import TENSOR_TYPES
+
+    model, asked, types = known.model, known.weight_format, {*TENSOR_TYPES.values()} - {"int8"}
+    own = [part.format for part in model.weights] or [model.weight_dtype or model.dtype or "bf16"]
+    formats = (find_weight_format(each, "format") for each in (own if asked is None else [asked]))
+    return all(is_of_llama_cpp(each) or each.name in types for each in formats)
 
 
 _CHOOSE_DEPLOYMENT = ("tp", "pp", "dp", "ep", "dcp", "dp_attention")

@@ -162,7 +162,15 @@ def _own_weights(model: Model, log: ServerLog) -> LoggedModel:
     printed = log.total("model buffer")
     size = sum(each.bytes for each in _listed(model))
     alike = printed is None or abs(size - printed.value) <= ALIKE * printed.value
-    return LoggedModel(model, None, weights_known=bool(model.weights) and alike, notes=())
+    return LoggedModel(model, None, weights_known=(bool(model.weights) or _is_as_wide(model, log)) and alike, notes=())
+
+
+def _is_as_wide(model: Model, log: ServerLog) -> bool:
+    """Whether its file's name says 16 bits (Qwen3-8B-BF16.gguf), which the model has."""
+    told, own = told_format(_last(log)).stored, checkpoint_format(model)
+    return (
+        told in {"bf16", "fp16"} and is_plain(own) and own.block_bytes == find_weight_format(told, "told").block_bytes
+    )
 
 
 def _listed(model: Model) -> Iterator[Product]:
