@@ -139,6 +139,8 @@ def test_a_folder_or_weights_lead_to_what_can_be_read(tmp_path: Path, kvcalc: Kv
     assert shlex.split(step(folder)) == ["estimate", str(file)]
     assert kvcalc(*shlex.split(step(folder))).code == 0
     weights = folder / "model.safetensors"
+    assert step(weights) == "models list"
+    weights.touch()
     assert step(weights) == "models schema"
     (folder / "config.json").write_text(json.dumps(LLAMA), encoding="utf-8")
     assert shlex.split(step(weights)) == ["estimate", str(folder / "config.json")]
