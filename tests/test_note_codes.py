@@ -169,6 +169,8 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "hisparse-host-pool": estimate("deepseek-v3.2", engine="sglang", gpu="h200", tp=8, engine_option=HISPARSE),
     "hisparse-buffers": estimate("deepseek-v3.2", engine="sglang", gpu="h200", tp=8, engine_option=HISPARSE),
     "bitsandbytes-plugin": estimate("llama-3-8b", engine="vllm", weight_dtype="nf4"),
+    "gguf-plugin": estimate("llama-3-8b", engine="vllm", weight_dtype="q4_k_m"),
+    "deprecated-quantisation": estimate(model(quant_method="fbgemm_fp8"), engine="vllm"),
     "turboquant-memory": estimate("llama-3-8b", engine="vllm", cache_dtype="turboquant_4bit_nc"),
     "engine-defaults": estimate("llama-3-8b", engine="vllm"),
     "model-type-not-known": estimate(model(), engine="vllm@0.28.0"),

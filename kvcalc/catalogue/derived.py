@@ -35,7 +35,7 @@ _ONE_FILE = "ggml-org/"
 """Who has one file of such a model; others' repositories (unsloth's) have them in all file types."""
 _SHOWN = 100
 _OTHERS = 3
-_WEIGHTS = re.compile(r"^(?:hub_ids|aliases|weight_dtype|weights):.*\n(?:^  - .*\n)*", re.MULTILINE)
+_WEIGHTS = re.compile(r"^(?:hub_ids|aliases|weight_dtype|quant_method|weights):.*\n(?:^  - .*\n)*", re.MULTILINE)
 
 
 def derived(found: FoundModel, by: ByName, text: str) -> FoundModel:
@@ -75,14 +75,14 @@ def _stored_in(model: Model, stored: str, *, in_file: bool) -> Model:
     """The model with its weights in a format; without parameters where that is not known."""
     asked = _known(stored)
     if asked is None:
-        return replace(model, parameters=None, active_parameters=None, weight_dtype=None, weights=())
+        return replace(model, parameters=None, active_parameters=None, weight_dtype=None, quant_method=None, weights=())
     if _has_it(model, asked, in_file=in_file):
         return model
     parts = parts_in(model, asked)
     if parts is None and model.parameters is not None:
         apart = (model.tower_parameters or 0) if is_of_llama_cpp(asked) else 0
         parts = (WeightPart(part="parameters", parameters=model.parameters - apart, format=asked.name),)
-    return replace(model, weight_dtype=asked.name, weights=parts or ())
+    return replace(model, weight_dtype=asked.name, quant_method=None, weights=parts or ())
 
 
 def _known(stored: str) -> ElementFormat | None:

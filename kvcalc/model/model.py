@@ -98,6 +98,7 @@ class Model(Noun):
             likewise.
         weight_dtype: of its weights, as --weight-dtype takes it: of a name that llama.cpp has for a block and for a
             type of files (q4_k), the type of files. The format of a part is a block.
+        quant_method: what its checkpoint was quantised with, as config.json names it; None where nobody says.
         weights: the checkpoint's parts where formats differ; its bytes win over parameters x weight_dtype.
         mtp_layers: multi-token-prediction layers that the checkpoint carries beyond `layers`.
         mtp_parameters: of all of those, without copies of the model's embedding and output head.
@@ -145,6 +146,7 @@ class Model(Noun):
     stream_parameters: Parameters | None = None
     active_parameters: Parameters | None = None
     weight_dtype: str | None = None
+    quant_method: Name | None = None
     weights: Annotated[tuple[WeightPart, ...], Limits(max_length=MAX_WEIGHT_PARTS)] = ()
     layers: Annotated[tuple[Layers, ...], Limits(min_length=1)]
 

@@ -307,6 +307,10 @@ QUANTISED: dict[str, tuple[dict[str, Any], str]] = {
         settings(quant_method="fbgemm_fp8", modules_to_not_convert=["lm_head", "model.layers.0.mlp.w3"]),
         "fbgemm_fp8",
     ),
+    "torchao, of a type that is none": (
+        settings(quant_method="torchao", quant_type={"default": {"_type": "X", "_data": {"layout": {"_type": [1]}}}}),
+        "torchao",
+    ),
     "torchao, of 4 bits in words": (
         settings(
             quant_method="torchao",
@@ -425,6 +429,50 @@ def test_vllm_has_scales_of_bitsandbytes_in_fp32_and_divides_layers_alone() -> N
         with pytest.raises(KvcalcError, match=rf"--tp: {engine} divides no weights.*--pp N divides layers"):
             estimate(model, engine=engine, tp=2)
     assert estimate("llama-3-8b", weight_dtype="nf4", engine="vllm", tp=2).memory.weights_bytes
+
+
+REGISTRIES = {
+    "vllm": "awq gptq fp8 fbgemm_fp8 fp_quant modelopt mxfp8 compressed-tensors quark torchao inc mxfp4",
+    "sglang": "awq gptq fp8 mxfp8 modelopt compressed-tensors bitsandbytes quark auto-round mxfp4",
+}
+"""vLLM 0.33.0's and SGLang 0.5.23's QUANTIZATION_METHODS, as far as files name them; SGLang's gptq is gptq_marlin."""
+UNDER_OTHER_NAMES = {
+    "vllm": {"auto-round", "intel/auto-round", "bitsandbytes", "fp8_pb_wo", "nvfp4"},  # inc, a plugin, modelopt's
+    "sglang": {"fp8_pb_wo", "nvfp4"},
+}
+
+
+@pytest.mark.parametrize("engine", REGISTRIES)
+def test_an_engine_refuses_what_its_registry_has_not(engine: str) -> None:
+    loaded, refused = {*REGISTRIES[engine].split(), *UNDER_OTHER_NAMES[engine]}, set()
+    for changes, *_ in DECIDED.values():
+        model = imported({**changes, "max_position_embeddings": 8192}).model
+        method = model.quant_method
+        few_bits = any(part.format.startswith(("int2", "int3")) for part in model.weights)
+        if method in loaded and not few_bits:
+            assert estimate(model, engine=engine).memory.weights_bytes
+        elif method is not None:
+            with pytest.raises(KvcalcError, match=rf"--engine: {engine} loads"):
+                estimate(model, engine=engine)
+            refused.add(method)
+    assert {"hqq", "higgs", "metal", "eetq", "bitnet"} <= refused
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_mlx_and_few_bits_are_refused_by_name(engine: str) -> None:
+    with pytest.raises(KvcalcError, match=rf"{engine} loads no weights in MLX's formats .*--engine mlx"):
+        estimate("llama-3-8b", engine=engine, weight_dtype="mlx_4bit")
+    with pytest.raises(KvcalcError, match=r"GPTQ in 4 and 8 bits alone"):
+        estimate("llama-3-8b", engine=engine, weight_dtype="int3")
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_eight_bits_of_bitsandbytes_are_not_divided_over_ranks(engine: str) -> None:
+    changes = settings(quant_method="bitsandbytes", load_in_8bit=True)
+    model = imported({**changes, "max_position_embeddings": 8192}).model
+    with pytest.raises(KvcalcError, match=rf"--tp: {engine} divides no weights"):
+        estimate(model, engine=engine, tp=2)
+    assert estimate(model, engine=engine).memory.weights_bytes
 
 
 def test_published_files_are_as_large_as_their_settings_say() -> None:

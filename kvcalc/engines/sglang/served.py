@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.bitsandbytes import refuse_shares_of_nf4
+from kvcalc.engines.quant_methods import SGLANG, refuse_checkpoint
 from kvcalc.engines.sglang.compressed import MODELS, PAGE, check_compressed, compresses
 from kvcalc.engines.sglang.defaults import BREAKABLE_GRAPHS, PREFILL_GRAPHS, Version
 from kvcalc.engines.sglang.model_types import (
@@ -59,7 +59,7 @@ def refuse_unserved(setup: Setup, version: Version) -> None:
             f"--gpu: {setup.gpu.name}: kvcalc follows sglang on cards of {' and '.join(CARDS)} only; --engine exact "
             "counts any"
         )
-    refuse_shares_of_nf4(setup, "sglang", "sglang/srt/model_loader/loader.py")
+    refuse_checkpoint(setup, version, SGLANG)
     if setup.deployment.dcp > 1:
         raise KvcalcError("--dcp: kvcalc does not follow how sglang shares the tokens of a sequence; leave it out")
     if any(isinstance(each, Cross) for each in kinds):

@@ -10,7 +10,7 @@ from kvcalc.engines.vllm.model_types import type_notes
 from kvcalc.engines.vllm.profiled.budget import budget_notes
 from kvcalc.engines.vllm.traits import traits_of
 from kvcalc.formats.turboquant import TURBOQUANT
-from kvcalc.formats.weights import is_of_bitsandbytes
+from kvcalc.formats.weights import find_weight_format, is_of_bitsandbytes, is_of_llama_cpp
 from kvcalc.mechanisms import Compressed
 from kvcalc.note import Note, note, register
 from kvcalc.units import format_size
@@ -23,12 +23,20 @@ if TYPE_CHECKING:
 BITSANDBYTES_GONE = (0, 28)
 """vllm/model_executor/layers/quantization/bitsandbytes.py: there in 0.19, not in 0.29 (https://github.com/vllm-project/
 vllm/pull/43529, in 0.28.0)."""
+GGUF_GONE = (0, 24)
+"""https://github.com/vllm-project/vllm/pull/39612: the pages of 0.24 are the first that name the plugin, and 0.29's
+registry has no gguf."""
+DEPRECATED = ("fbgemm_fp8", "fp_quant")
+"""vllm/model_executor/layers/quantization/__init__.py, DEPRECATED_QUANTIZATION_METHODS, in 0.19 to 0.33."""
+DEPRECATED_SINCE = (0, 19)
 
 register(
     {
         "draft-not-counted": "tokens are drafted by a model that is not counted",
         "compressed-attention-memory": "what compressed attention takes beside its cache is not counted",
         "bitsandbytes-plugin": "vLLM loads weights of bitsandbytes with a plugin alone",
+        "gguf-plugin": "vLLM loads weights of llama.cpp's files with a plugin alone",
+        "deprecated-quantisation": "vLLM loads weights of that method where it is told to",
         "turboquant-memory": "what TurboQuant's kernels take beside the memory that is measured is not counted",
     }
 )
@@ -47,12 +55,7 @@ def notes(layout: VllmLayout) -> Iterator[Note]:
             "what compressed attention and its indexers take in a step beside the cache is not counted, so the "
             "memory for the cache is less than it says: give --cache-memory as the server prints it",
         )
-    if layout.settings.version >= BITSANDBYTES_GONE and _has_bitsandbytes(layout):
-        yield note(
-            "bitsandbytes-plugin",
-            "weights of bitsandbytes: vllm since 0.28 loads them with vllm-bnb-plugin alone "
-            "(https://github.com/vllm-project/vllm/pull/43529)",
-        )
+    yield from _notes_on_weights(layout)
     if layout.cache_format.name in TURBOQUANT:
         yield _turboquant_note(layout)
     drafted = layout.settings.num_speculative_tokens
@@ -65,10 +68,29 @@ def notes(layout: VllmLayout) -> Iterator[Note]:
         )
 
 
-def _has_bitsandbytes(layout: VllmLayout) -> bool:
-    asked, model = layout.setup.weight_format, layout.setup.model
+def _notes_on_weights(layout: VllmLayout) -> Iterator[Note]:
+    """What their format or method needs beside vLLM as it is installed."""
+    version, asked, model = layout.settings.version, layout.setup.weight_format, layout.setup.model
     names = [part.format for part in model.weights] if asked is None else [asked.name]
-    return any(map(is_of_bitsandbytes, names))
+    method = model.quant_method if asked is None else None
+    if version >= BITSANDBYTES_GONE and (method == "bitsandbytes" or any(map(is_of_bitsandbytes, names))):
+        yield note(
+            "bitsandbytes-plugin",
+            "weights of bitsandbytes: vllm since 0.28 loads them with vllm-bnb-plugin alone "
+            "(https://github.com/vllm-project/vllm/pull/43529)",
+        )
+    if version >= GGUF_GONE and any(is_of_llama_cpp(find_weight_format(each, "format")) for each in names):
+        yield note(
+            "gguf-plugin",
+            "weights of llama.cpp's files: vllm since 0.24 loads them with vllm-gguf-plugin alone "
+            "(https://github.com/vllm-project/vllm/pull/39612)",
+        )
+    if version >= DEPRECATED_SINCE and method in DEPRECATED:
+        yield note(
+            "deprecated-quantisation",
+            f"weights of {method}: vllm loads them with --allow-deprecated-quantization alone (vllm/config/model.py)",
+            method=method,
+        )
 
 
 def _turboquant_note(layout: VllmLayout) -> Note:

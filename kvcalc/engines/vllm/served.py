@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.bitsandbytes import refuse_shares_of_nf4
+from kvcalc.engines.quant_methods import VLLM, refuse_checkpoint
 from kvcalc.engines.vllm.loaded.lora import refuse_adapters_of_experts
 from kvcalc.engines.vllm.token_sharing import refuse_shared_tokens
 from kvcalc.errors import KvcalcError
@@ -86,7 +86,7 @@ def refuse_unserved(setup: Setup, version: Version, *, hybrid_manager: bool = Tr
         )
     tp = setup.deployment.tp
     _check_shares(setup, tp)
-    refuse_shares_of_nf4(setup, "vllm", "vllm/model_executor/model_loader/bitsandbytes_loader.py")
+    refuse_checkpoint(setup, version, VLLM)
     _check_dtype(setup, version)
     for each in kinds:
         if isinstance(each, Mamba2) and each.num_groups != 1 and each.num_groups % tp:

@@ -57,6 +57,12 @@ class Quantisation(NamedTuple):
     weights: bool
 
     @property
+    def method(self) -> str | None:
+        """What the files name it, in small letters; None where weights are not quantised, or it has no name."""
+        found = next((str(self.settings[key]) for key in _METHODS if self.settings.get(key)), "")
+        return found.lower() if self.weights and _METHOD.fullmatch(found) else None
+
+    @property
     def name(self) -> str:
         """Of the method, for a message."""
         method = next((str(self.settings[key]) for key in _METHODS if self.settings.get(key)), "")

@@ -60,7 +60,7 @@ def _has_a_scale_a_row(data: object) -> bool:
         return all(map(_has_a_scale_a_row, data))
     if not isinstance(data, dict):
         return True
-    known = data.get("_type", "PerRow") in _ONE_FOR_A_ROW or data.get("_data") == "PLAIN"
+    known = str(data.get("_type", "PerRow")) in _ONE_FOR_A_ROW or data.get("_data") == "PLAIN"
     return known and data.get("group_size") is None and all(map(_has_a_scale_a_row, data.values()))
 
 

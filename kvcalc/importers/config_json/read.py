@@ -98,6 +98,8 @@ def import_config(
         if (of_drafts := mtp_parameters(config, layers, sizes["mtp_layers"].value)) is not None:
             sizes["mtp_parameters"] = Sourced(of_drafts, "counted: a layer more, and what it joins")
     asked, weights = quantisation_of(config, outer, quantised), None
+    if asked is not None and asked.method is not None:
+        sizes["quant_method"] = Sourced(asked.method, "quant_method, or quant_algo")
     if headers is not None:
         from kvcalc.importers.weight_parts import refuse_missing_layers, weights_of
 

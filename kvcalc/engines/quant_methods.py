@@ -1,0 +1,99 @@
+"""Quantised checkpoints under vLLM and SGLang: methods that they do not load, and weights that they do not divide.
+
+A method is what config.json names (quant_method). Read from the registries of vLLM 0.19.0, 0.29.0, 0.31.0, 0.32.0 and
+0.33.0 and of SGLang 0.4.9, 0.5.12 and 0.5.23 (layers/quantization/__init__.py, QUANTIZATION_METHODS); a method that
+some of them have is refused since the first of these versions from which on they lack it.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.errors import KvcalcError
+from kvcalc.formats.weights import find_weight_format, is_of_bitsandbytes, is_of_mlx
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kvcalc.engines.setup import Setup
+
+_BITSANDBYTES = "bitsandbytes"
+_ALWAYS = (0,)
+_NOWHERE = ("higgs", "metal", "eetq", "bitnet", "quanto", "spqr", "vptq")
+"""In none of the registries."""
+
+
+class Loaded(NamedTuple):
+    """What an engine loads.
+
+    Attributes:
+        engine: its name.
+        missing: methods, and the first version that lacks them.
+        of_few_bits: the first version that has GPTQ of 4 and 8 bits alone.
+        registry: its source.
+        divides: the source of what it does not divide.
+    """
+
+    engine: str
+    missing: Mapping[str, tuple[int, ...]]
+    of_few_bits: tuple[int, ...]
+    registry: str
+    divides: str
+
+
+VLLM = Loaded(
+    "vllm",
+    MappingProxyType({**dict.fromkeys(_NOWHERE, _ALWAYS), **dict.fromkeys(("hqq", "aqlm"), (0, 19))}),
+    (0, 29),
+    "vllm/model_executor/layers/quantization",
+    "vllm/model_executor/model_loader/bitsandbytes_loader.py",
+)
+SGLANG = Loaded(
+    "sglang",
+    MappingProxyType(
+        {
+            **dict.fromkeys((*_NOWHERE, "hqq", "torchao", "fp_quant", "intel/auto-round"), _ALWAYS),
+            "aqlm": (0, 5, 12),
+            "fbgemm_fp8": (0, 5, 23),
+        }
+    ),
+    (0, 5, 23),
+    "sglang/srt/layers/quantization",
+    "sglang/srt/model_loader/loader.py",
+)
+_FEW_BITS = ("int2", "int3", "q2_g4_s0", "q3_g8_s0")
+
+
+def refuse_checkpoint(setup: Setup, version: tuple[int, ...], loaded: Loaded) -> None:
+    """Refuses weights that the engine does not load, or not over these ranks.
+
+    Raises:
+        KvcalcError: of such a checkpoint.
+    """
+    asked, model, engine = setup.weight_format, setup.model, loaded.engine
+    formats = [part.format for part in model.weights] if asked is None else [asked.name]
+    method = None if asked is not None else model.quant_method
+    if method is not None and version >= loaded.missing.get(method, (version[0] + 1,)):
+        raise KvcalcError(
+            f"--engine: {engine} loads no checkpoint that {method} has quantised ({loaded.registry}); --engine "
+            "transformers or exact counts it, --weight-dtype FORMAT is of another checkpoint of the model"
+        )
+    if any(is_of_mlx(find_weight_format(each, "format")) for each in formats):
+        raise KvcalcError(
+            f"--engine: {engine} loads no weights in MLX's formats ({loaded.registry}); --engine mlx counts them, "
+            "--weight-dtype FORMAT is of another checkpoint of the model"
+        )
+    if version >= loaded.of_few_bits and any(each.startswith(_FEW_BITS) for each in formats):
+        raise KvcalcError(
+            f"--engine: {engine} loads weights of GPTQ in 4 and 8 bits alone ({loaded.registry}, TYPE_MAP); --engine "
+            "transformers or exact counts others, --weight-dtype FORMAT is of another checkpoint of the model"
+        )
+    tp = setup.deployment.tp
+    stored = asked is None and (model.quant_method == _BITSANDBYTES or any(map(is_of_bitsandbytes, formats)))
+    if stored and tp > 1:
+        raise KvcalcError(
+            f"--tp: {engine} divides no weights that a checkpoint of bitsandbytes has quantised over {tp} ranks "
+            f"({loaded.divides}, pre_quant); --pp N divides layers, and --weight-dtype nf4 is of a model that is "
+            "quantised as it is loaded"
+        )
