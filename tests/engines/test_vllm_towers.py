@@ -111,6 +111,41 @@ def test_embeddings_for_every_layer_are_a_buffer_of_gemmas_weights() -> None:
     assert "embeddings of a step for every layer" not in {each.path for each in without.parts}
 
 
+@pytest.mark.parametrize(
+    ("model", "version", "gpu", "printed"),
+    [
+        ("google/gemma-4-E2B-it-qat-w4a16-ct", "0.30.0", "l4", 8.01),
+        ("google/gemma-4-E4B-it-qat-w4a16-ct", "0.30.0", "l4", 11.04),
+        ("google/gemma-4-E4B-it-qat-w4a16-ct", "0.28.0", "l4", 9.81),
+    ],
+)
+def test_a_head_that_a_checkpoint_repeats_is_kept_beside_two_tables(
+    model: str, version: str, gpu: str, printed: float
+) -> None:
+    """As printed in xbill9/sagemaker-gemma; of 0.28 see below."""
+    found = rank(model, version, gpu, weights=None).weights
+    assert found is not None
+    assert found.bytes / GIB == pytest.approx(printed, rel=0.01)
+    heads = {each.path: each.bytes for each in found.parts if each.path == "output head that repeats the embedding"}
+    hidden = 1536 if "E2B" in model else 2560
+    assert heads == ({} if version < "0.29" else {"output head that repeats the embedding": 262_144 * hidden * 2})
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("gemma-4-e2b", {}),
+        ("gemma-4-e2b", {"weight_dtype": "fp8"}),
+        ("google/gemma-4-E2B-it-qat-w4a16-ct", {"weights": "8GiB"}),
+        ("gemma-4-12b", {"weight_dtype": "w4a16_g32"}),
+    ],
+)
+def test_no_other_head_is_counted_twice(model: str, options: dict[str, Any]) -> None:
+    found = rank(model, "0.30.0", **options).weights
+    assert found is not None
+    assert "output head that repeats the embedding" not in {each.path for each in found.parts}
+
+
 def test_what_indexers_choose_is_a_buffer_of_the_weights() -> None:
     found = rank("glm-5", "0.19.0", "h200", tp=8, weight_dtype="fp8").weights
     assert found is not None

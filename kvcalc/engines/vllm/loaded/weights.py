@@ -10,6 +10,7 @@ from kvcalc.engines.rotary import rotary_tables
 from kvcalc.engines.vllm.loaded.allocator import ends_of_blocks
 from kvcalc.engines.vllm.loaded.mxfp4 import capability, padding_of_experts
 from kvcalc.engines.vllm.loaded.nvfp4 import padding_of_nvfp4_experts, pads_nvfp4
+from kvcalc.engines.vllm.loaded.repeated_head import repeated_head
 from kvcalc.engines.vllm.loaded.routers import routers_in_fp32
 from kvcalc.engines.vllm.loaded.stage_tables import tables_of_other_stages
 from kvcalc.engines.vllm.model_types import (
@@ -66,6 +67,7 @@ def loaded_beyond(setup: Setup, version: tuple[int, ...], stage: Stage) -> Itera
     yield from padding_of_experts(setup, version, stage)
     yield from padding_of_nvfp4_experts(setup, version, stage)
     yield from _padded_vocabulary(setup, stage)
+    yield from repeated_head(setup, version, stage)
     yield from tables_of_other_stages(setup, stage)
     yield from routers_in_fp32(setup, stage)
     yield from ends_of_blocks(setup, stage)
