@@ -74,7 +74,6 @@ $(BROWSER)/.installed: pyproject.toml
 # depends on, and the packages that its imports name, in a place of their own. tests/live says how; `make vectors-live`
 # writes what it says into tests/data/vllm.
 LIVE := $(VENV)/live
-LIVE_LLAMA_CPP := $(VENV)/live-llama-cpp
 LIVE_VLLM ?= 0.33.0
 LIVE_SGLANG ?= 0.5.23
 LIVE_SGLANG_VENV := $(VENV)/live-sglang-$(LIVE_SGLANG)
@@ -98,16 +97,16 @@ test-live-older: $(LIVE)/.installed
 			-p no:cacheprovider tests/live/check_vllm.py -k 'still_says or never_kept' || failed="$$failed $$version"; \
 	done; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
-vectors-live: $(LIVE)/.installed $(LIVE_LLAMA_CPP)/.installed $(LIVE_SGLANG_VENV)/.installed $(LIVE_MLX)/.installed
+vectors-live: $(LIVE)/.installed $(VENV)/.installed-dev $(LIVE_SGLANG_VENV)/.installed $(LIVE_MLX)/.installed
 	$(LIVE)/bin/python tests/live/write_vllm_vectors.py
 	$(LIVE)/bin/python tests/live/write_vllm_weights.py
-	$(LIVE_LLAMA_CPP)/bin/python tests/live/write_llama_cpp_vectors.py
+	$(BIN)/python tests/live/write_llama_cpp_vectors.py
 	PYTHONPATH=tests $(LIVE_SGLANG_VENV)/bin/python tests/live/write_sglang_plans.py
 	PYTHONPATH=tests/engines $(LIVE_MLX)/bin/python tests/live/write_mlx_vectors.py
 
 # llama.cpp b11549 (34 MB), which plans whole models without weights for a card that is not there.
-test-live-llama-cpp: $(LIVE_LLAMA_CPP)/.installed
-	$(LIVE_LLAMA_CPP)/bin/python -m pytest -q -p no:cacheprovider tests/live/check_llama_cpp.py
+test-live-llama-cpp: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q -p no:cacheprovider tests/live/check_llama_cpp.py
 
 # A wheel of SGLang (39 MB): its server's arguments and its planner of pools are run, without its kernels.
 test-live-sglang: $(LIVE_SGLANG_VENV)/.installed
@@ -129,11 +128,6 @@ $(LIVE_SGLANG_VENV)/.installed: tests/live/sglang-requirements.txt
 $(LIVE_MLX)/.installed:
 	$(PYTHON) -m venv $(LIVE_MLX)
 	$(LIVE_MLX)/bin/python -m pip install --quiet 'mlx[cpu]' 'mlx-lm==$(MLX_LM)' --editable . pytest
-	touch $@
-
-$(LIVE_LLAMA_CPP)/.installed:
-	$(PYTHON) -m venv $(LIVE_LLAMA_CPP)
-	$(LIVE_LLAMA_CPP)/bin/python -m pip install --quiet xllamacpp==2026.10.11549 gguf --editable . pytest
 	touch $@
 
 $(LIVE)/.installed: tests/live/requirements.txt

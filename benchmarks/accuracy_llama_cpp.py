@@ -32,10 +32,10 @@ _TEXT = """
 ## 4. llama.cpp
 
 It reserves what it needs at the start, and prints it. `make test-live-llama-cpp` lets builds of it plan graphs for a
-device that answers as CUDA's back end does, without weights; caches and states must be equal to the print there. Of
-1,000 shapes that it draws, experts and latents among them, 47 compute buffers of b11549 are more than 6% off: 24
-too small, by 23% and 271 MiB at most, within the GiB of a card that llama.cpp leaves free, and 23 too large, by 26% at
-most.
+device that answers as CUDA's back end does, without weights; caches and states must be equal to the print there, and
+in the ordinary tests, which draw 200 shapes. Of 1,000 shapes that it draws, experts and latents among them, 47 compute
+buffers of b11549 are more than 6% off: 24 too small, by 23% and 271 MiB at most, within the GiB of a card that
+llama.cpp leaves free, and 23 too large, by 26% at most.
 Compute buffers are compared below: of {shapes} shapes, each with up to {runs} contexts. Shapes with the dims of
 {classes} published models are in `tests/data/llama_cpp/classes.json`: their caches are equal to the print, half of
 their buffers to 0.1%. Of 210 graphs with drawn dims of all of GGUF's architectures (seed 91, November 2026) all caches

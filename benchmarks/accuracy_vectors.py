@@ -18,11 +18,11 @@ _TEXT = """\
 
 `make test-live` installs engines and runs their own code on the CPU, without a GPU and without weights: vLLM's planner
 of the KV cache; SGLang's server arguments and its planner of pools; the caches of mlx_lm, as small models fill them.
-llama.cpp plans whole models, and transformers' caches are filled by small models in the ordinary tests. What they
-computed is kept with their versions, and the ordinary tests compare kvcalc with it: of vLLM blocks, tokens and
-concurrency as printed, and the bytes of a request; of SGLang tokens of both pools, slots of states, pages, and the
-defaults that its server takes; of mlx_lm and transformers the bytes of the whole cache. All must be equal, or the tests
-fail. Of TensorRT-LLM and LMDeploy no code is run: their cores are compiled for CUDA.
+The ordinary tests run two: llama.cpp plans 200 shapes drawn by chance, and transformers' caches are filled by small
+models. What the others computed is kept with their versions, and the ordinary tests compare kvcalc with it: of vLLM
+blocks, tokens and concurrency as printed, and the bytes of a request; of SGLang tokens of both pools, slots of states,
+pages, and the defaults that its server takes; of mlx_lm and transformers the bytes of the whole cache. All must be
+equal, or the tests fail. Of TensorRT-LLM and LMDeploy no code is run: their cores are compiled for CUDA.
 """
 _NONE = """## 2. The engine's own code, run live
 

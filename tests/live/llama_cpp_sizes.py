@@ -1,6 +1,6 @@
 """llama.cpp's own sizes of any shape, without weights: it makes a model of metadata alone, and simulates allocations.
 
-`pip install xllamacpp==2026.10.11549 gguf` (34 MB): llama.cpp b11549 with its C interface.
+xllamacpp 2026.10.11549 (34 MB) is llama.cpp b11549 with its C interface.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gguf
-import xllamacpp  # type: ignore[import-not-found,unused-ignore]  # for tests/live alone
+import xllamacpp  # type: ignore[import-not-found,import-untyped,unused-ignore]  # on Linux alone
 from llama_cpp_card import Cards
 
 TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "iq4_nl": 20, "bf16": 30}
