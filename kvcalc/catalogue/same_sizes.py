@@ -9,6 +9,7 @@ slides over one that its relatives have not, only those that are known to come f
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "same_sizes.tsv"
+_SIZE = re.compile(r"(?<![\d.])\d+(?:\.\d+)?[bm](?![a-z\d])")
 
 
 def path_of_same_sizes(name: str) -> Path | None:
-    """The file of the model that a repository has the sizes of; its organisation may be left out.
+    """The file of the model that a repository has the sizes of.
 
-    None where it is not listed, or two of that name have different sizes.
+    Its organisation may be left out where its name says how large it is: zero or fine_tuned_coder may be anything. None
+    where it is not listed, or two of that name have different sizes.
     """
     model = _models().get(name.strip().lower())
     return None if model is None else shipped.path_of(shipped.MODELS, model)
@@ -41,5 +44,6 @@ def _models() -> Mapping[str, str | None]:
         for repository in repositories.lower().split(" "):
             found[repository] = model
             bare = repository.rpartition("/")[2]
-            found[bare] = model if found.get(bare, model) == model else None
+            if _SIZE.search(bare):
+                found[bare] = model if found.get(bare, model) == model else None
     return found

@@ -129,6 +129,13 @@ def test_no_copy_is_listed_whose_format_is_not_known() -> None:
     assert not [each for each, _ in LISTED if re.search(r"gguf|exl\d|lora|bpw", each.lower())]
 
 
+@for_each("bare", ["title", "zero", "pip", "fine_tuned_coder", "reasoning-finetuned-model", "grok-oss"])
+def test_a_name_that_may_be_anything_needs_its_organisation(bare: str) -> None:
+    assert any(repository.lower().endswith(f"/{bare}") for repository, _ in LISTED)
+    with pytest.raises(KvcalcError, match="no file, name or hub id"):
+        find_model(bare)
+
+
 def test_a_listed_name_with_more_words_is_another() -> None:
     with pytest.raises(KvcalcError, match="no file, name or hub id"):
         find_model("GritLM/GritLM-8x7B-KTO-pruned")
