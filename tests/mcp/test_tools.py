@@ -274,6 +274,7 @@ DOORS = {
     "kvcalc/catalogue/gpu_slices.py": "a table that ships",
     "kvcalc/catalogue/gpu_table.py": "a table that ships",
     "kvcalc/catalogue/compact.py": "a table that ships",
+    "kvcalc/catalogue/same_sizes.py": "a list that ships",
     "kvcalc/catalogue/hub_ids.py": "model files that ship",
     "kvcalc/catalogue/found_model.py": "the text of a file that was read before",
     "kvcalc/importers/config_json/defaults.py": "a table that ships",
