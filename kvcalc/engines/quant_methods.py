@@ -1,4 +1,4 @@
-"""Quantised checkpoints under vLLM and SGLang: methods that they do not load, and weights that they do not divide.
+"""Quantised checkpoints under engines: methods and files that they do not load, and weights that they do not divide.
 
 A method is what config.json names (quant_method). Read from the registries of vLLM 0.19.0, 0.29.0, 0.31.0, 0.32.0 and
 0.33.0 and of SGLang 0.4.9, 0.5.12 and 0.5.23 (layers/quantization/__init__.py, QUANTIZATION_METHODS); a method that
@@ -11,12 +11,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.weights import find_weight_format, is_of_bitsandbytes, is_of_mlx
+from kvcalc.formats.weights import find_weight_format, is_of_bitsandbytes, is_of_llama_cpp, is_of_mlx
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from kvcalc.engines.setup import Setup
+    from kvcalc.formats.element import ElementFormat
 
 _BITSANDBYTES = "bitsandbytes"
 _ALWAYS = (0,)
@@ -79,11 +80,7 @@ def refuse_checkpoint(setup: Setup, version: tuple[int, ...], loaded: Loaded) ->
             f"--engine: {engine} loads no checkpoint that {method} has quantised ({loaded.registry}); --engine "
             "transformers or exact counts it, --weight-dtype FORMAT is of another checkpoint of the model"
         )
-    if any(is_of_mlx(find_weight_format(each, "format")) for each in formats):
-        raise KvcalcError(
-            f"--engine: {engine} loads no weights in MLX's formats ({loaded.registry}); --engine mlx counts them, "
-            "--weight-dtype FORMAT is of another checkpoint of the model"
-        )
+    refuse_mlx(setup, engine, loaded.registry)
     if version >= loaded.of_few_bits and any(each.startswith(_FEW_BITS) for each in formats):
         raise KvcalcError(
             f"--engine: {engine} loads weights of GPTQ in 4 and 8 bits alone ({loaded.registry}, TYPE_MAP); --engine "
@@ -97,3 +94,43 @@ def refuse_checkpoint(setup: Setup, version: tuple[int, ...], loaded: Loaded) ->
             f"({loaded.divides}, pre_quant); --pp N divides layers, and --weight-dtype nf4 is of a model that is "
             "quantised as it is loaded"
         )
+
+
+def refuse_mlx(setup: Setup, engine: str, source: str) -> None:
+    """Refuses weights of MLX's files.
+
+    Raises:
+        KvcalcError: of such weights.
+    """
+    if any(map(is_of_mlx, _formats(setup))):
+        raise KvcalcError(
+            f"--engine: {engine} loads no weights in MLX's formats ({source}); --engine mlx counts them, "
+            "--weight-dtype FORMAT is of another checkpoint of the model"
+        )
+
+
+def refuse_but(setup: Setup, engine: str, methods: frozenset[str], source: str) -> None:
+    """Refuses what others than those methods have quantised, and weights of MLX's and of llama.cpp's files.
+
+    Raises:
+        KvcalcError: of such a checkpoint.
+    """
+    refuse_mlx(setup, engine, source)
+    if any(map(is_of_llama_cpp, _formats(setup))):
+        raise KvcalcError(
+            f"--engine: {engine} loads no files of llama.cpp ({source}); --engine llama-cpp counts them, "
+            "--weight-dtype FORMAT is of another checkpoint of the model"
+        )
+    method = None if setup.weight_format is not None else setup.model.quant_method
+    if method is not None and method not in methods:
+        raise KvcalcError(
+            f"--engine: {engine} loads no checkpoint that {method} has quantised ({source}); --engine transformers or "
+            "exact counts it, --weight-dtype FORMAT is of another checkpoint of the model"
+        )
+
+
+def _formats(setup: Setup) -> Iterator[ElementFormat]:
+    asked = setup.weight_format
+    if asked is not None:
+        return iter((asked,))
+    return (find_weight_format(part.format, "format") for part in setup.model.weights)

@@ -9,6 +9,7 @@ from kvcalc.engines.lmdeploy.layout import LmdeployLayout
 from kvcalc.engines.lmdeploy.options import GIVEN_ELSEWHERE, OPTIONS, settings_of
 from kvcalc.engines.lmdeploy.rules import BLOCK, RULES, TURBOMIND
 from kvcalc.engines.option import Option, Rule
+from kvcalc.engines.quant_methods import refuse_but
 from kvcalc.engines.setup import Setup
 from kvcalc.engines.shared_memory import refuse_shared_memory
 from kvcalc.errors import KvcalcError
@@ -76,6 +77,11 @@ class Lmdeploy(Engine):
         return LmdeployLayout(setup, settings, _kept_format(setup, settings, layers))
 
 
+METHODS = frozenset({"awq", "gptq", "fp8", "mxfp4", "compressed-tensors", "smooth_quant"})
+LOADED = "lmdeploy/turbomind/converter.py and lmdeploy/pytorch/config.py"
+"""What either of its backends loads (0.18.0)."""
+
+
 def _check_deployment(engine: Engine, setup: Setup) -> None:
     """Refuses what is not followed."""
     vendor, deployment = setup.gpu.vendor, setup.deployment
@@ -88,6 +94,7 @@ def _check_deployment(engine: Engine, setup: Setup) -> None:
             f"--gpu: LMDeploy runs on cards from Volta (sm70) on, and {setup.gpu.name} is older ({CARDS})"
         )
     refuse_shared_memory(setup.gpu, "LMDeploy")
+    refuse_but(setup, "LMDeploy", METHODS, LOADED)
     if (option := engine.size_refused(deployment)) is not None:
         raise KvcalcError(
             f"{option}: kvcalc counts LMDeploy with all layers and whole sequences on a rank; give --tp, or --dp"
