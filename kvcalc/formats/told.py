@@ -24,6 +24,7 @@ _NAMES = (
     _named(r"q6(?=[-_.]gguf)", "q6_k"),
     _named(r"(?P<bits>q[2-5])(?=[-_.]gguf)", "{bits}"),  # of which llama.cpp has several
     _named(r"(?:i1[-_.]|imatrix[-_.])?gguf", GGUF),
+    _named(r"nvfp4(?:[-_.]mlp)?[-_.]fp8[-_.]?kv", "nvfp4"),  # fp8 is the cache's
     _named(r"fp8[-_.]?blocks?|fp8[-_.]w8a8[-_.]block", "fp8_block"),
     _named(r"(?:quantized[-_.])?(?:w8a8[-_.])?fp8(?:[-_.]?(?:dynamic|kv|w8a8|e4m3|static|tensor))*", "fp8"),
     _named(r"(?:nv)?fp4(?:a16|[-_.]kv)?", "nvfp4"),
@@ -62,6 +63,10 @@ _MLX_BITS = re.compile(f"{_START}(?P<bits>[2-68])[-_.]?bits?(?:[-_.]dwq)?{_END}"
 _MLX = re.compile(f"{_START}mlx{_END}")
 
 
+_BITS = re.compile(r"(?:fp|int|nf|w)([2-8])|([2-8])[-_]?bits?")
+"""Of one word for a format; awq and gptq alone tell none."""
+
+
 class ToldFormat(NamedTuple):
     """A name without the words for a format.
 
@@ -84,6 +89,7 @@ def told_format(name: str, organisation: str = "") -> ToldFormat:
         organisation: some store in one library's formats only.
     """
     bare, stored, gguf = name.lower(), None, False
+    widths: dict[str, str] = {}
     of_mlx = organisation.lower() in _MLX_ORGANISATIONS or bare.startswith("mlx-")
     if of_mlx and (found := _MLX_BITS.search(bare)):
         bare, stored = _MLX_BITS.sub("", bare), f"mlx_{found['bits']}bit"
@@ -95,7 +101,12 @@ def told_format(name: str, organisation: str = "") -> ToldFormat:
         if form == GGUF or _is_of_llama_cpp(found):
             gguf = True
         if form != GGUF:
-            stored = stored or form.format(**_groups(found))
+            told = form.format(**_groups(found))
+            stored = stored or told
+            if (width := _BITS.search(found[0])) is not None and not gguf:
+                widths.setdefault(width[1] or width[2], told)
+    if len(widths) > 1:  # parts in one and parts in the other: NVFP4-INT8
+        stored = "_and_".join(widths.values())
     bare = _MLX.sub("", bare)
     return ToldFormat(bare.strip("-_. :"), stored, gguf)
 

@@ -314,3 +314,5 @@ def test_a_card_under_wsl_is_told_by_all_of_its_memory(log: Any) -> None:
     assert (result.log.version, result.scenario.gpu.name) == ("0.29.0", "rtx5060-ti-16gb")
     (note,) = (each.text for each in result.notes if each.code == "card-taken")
     assert note.endswith("more have as much (--gpu NAME sets it)")
+    radeon = "INFO [fused_moe.py:1] config file for device_name=AMD_Radeon_RX_7999_XTX\n"
+    assert package.capacity_from_log(log(lines + radeon)).scenario.gpu.vendor == "AMD"

@@ -125,10 +125,9 @@ def _by_name(device: str | None, total: Printed | None) -> Gpu | None:
 def _makers(log: ServerLog) -> tuple[str, ...] | None:
     """Who may have made the card: whom its name tells, though it is not a known one, else whose cards are followed."""
     makers = MAKERS.get(log.engine)
-    if WSL in log.settings:
-        return ("NVIDIA",)
     said = (log.device or "").lower()
-    return tuple(each for each in makers or () if said.startswith(each.lower())) or makers
+    told = tuple(each for each in makers or () if said.startswith(each.lower()))
+    return told or (("NVIDIA",) if WSL in log.settings else makers)
 
 
 def _by_memory(told: Between, alike: Fraction, log: ServerLog, tp: int) -> list[Gpu]:
