@@ -16,7 +16,7 @@ PATCHES = 4 * 16_384
 """Of the largest image."""
 
 
-def rank(model: str, version: str, gpu: str = "a100-80-sxm", **options: Any) -> Rank:
+def rank(model: str | kvcalc.Model, version: str, gpu: str = "a100-80-sxm", **options: Any) -> Rank:
     given = {"tp": 1, "context": 8192, **options}
     scenario = kvcalc.make_scenario(model, engine=f"vllm@{version}", gpu=gpu, **given)
     assert scenario.deployment is not None
@@ -144,6 +144,17 @@ def test_no_other_head_is_counted_twice(model: str, options: dict[str, Any]) -> 
     found = rank(model, "0.30.0", **options).weights
     assert found is not None
     assert "output head that repeats the embedding" not in {each.path for each in found.parts}
+
+
+def test_a_repeated_head_that_a_folder_lists_is_counted_once() -> None:
+    model = kvcalc.load_model("google/gemma-4-E2B-it-qat-w4a16-ct")
+    head = replace(model.weights[0], part="output head", place="head")
+    parameters = (model.parameters or 0) + head.parameters
+    listed = replace(model, weights=(*model.weights, head), parameters=parameters)
+    found, again = (rank(each, "0.30.0", "l4").weights for each in (model, listed))
+    assert found is not None
+    assert again is not None
+    assert found.bytes == again.bytes
 
 
 def test_what_indexers_choose_is_a_buffer_of_the_weights() -> None:

@@ -33,8 +33,15 @@ def repeated_head(setup: Setup, version: tuple[int, ...], stage: Stage) -> Itera
     """On a single stage; on several the last has a head of its own anyway."""
     model = setup.model
     tables = sum(part.place == "embedding" and not part.ngrams for part in model.weights)
+    listed = any(part.place == "head" for part in model.weights)  # as a folder with its tensors has it
     stored = model.weight_dtype if setup.weight_format is None else setup.weight_format.name
-    if version < LOADED_SINCE or not model.tie_word_embeddings or tables <= 1 or setup.weights_bytes is not None:
+    if (
+        version < LOADED_SINCE
+        or not model.tie_word_embeddings
+        or tables <= 1
+        or listed
+        or setup.weights_bytes is not None
+    ):
         return
     if REPEATED_IN.get(model.model_type or "", "") != stored or setup.deployment.pp > 1 or stage.number:
         return
