@@ -161,6 +161,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "device-map": estimate("llama-3-8b", engine="transformers", pp=2),
     "prompt-of-states": estimate("qwen3-next-80b-a3b", engine="transformers", pp=4),
     "torch-allocator": estimate("llama-3-8b", engine="transformers"),
+    "weights-in-no-gguf": estimate("deepseek-v3", engine="llama-cpp"),
     "slots-share-no-prefix": estimate("llama-3-8b", engine="llama-cpp", batch=2, shared_prefix=1024),
     "older-engine-version": estimate("llama-3-8b", engine="vllm@0.19.1"),
     "each-card": estimate("llama-3-8b", engine="llama-cpp", gpu="rtx4090+rtx3090"),

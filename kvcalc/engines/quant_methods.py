@@ -109,11 +109,11 @@ def refuse_mlx(setup: Setup, engine: str, source: str) -> None:
         )
 
 
-def refuse_but(setup: Setup, engine: str, methods: frozenset[str], source: str) -> None:
-    """Refuses what others than those methods have quantised, and weights of MLX's and of llama.cpp's files.
+def refuse_files(setup: Setup, engine: str, source: str) -> None:
+    """Refuses weights of MLX's and of llama.cpp's files.
 
     Raises:
-        KvcalcError: of such a checkpoint.
+        KvcalcError: of such weights.
     """
     refuse_mlx(setup, engine, source)
     if any(map(is_of_llama_cpp, _formats(setup))):
@@ -121,6 +121,15 @@ def refuse_but(setup: Setup, engine: str, methods: frozenset[str], source: str) 
             f"--engine: {engine} loads no files of llama.cpp ({source}); --engine llama-cpp counts them, "
             "--weight-dtype FORMAT is of another checkpoint of the model"
         )
+
+
+def refuse_but(setup: Setup, engine: str, methods: frozenset[str], source: str) -> None:
+    """Refuses what others than those methods have quantised, and weights of MLX's and of llama.cpp's files.
+
+    Raises:
+        KvcalcError: of such a checkpoint.
+    """
+    refuse_files(setup, engine, source)
     method = None if setup.weight_format is not None else setup.model.quant_method
     if method is not None and method not in methods:
         raise KvcalcError(

@@ -169,6 +169,14 @@ def is_of_llama_cpp(element_format: ElementFormat) -> bool:
     return element_format.source.startswith(_LLAMA_CPP)
 
 
+def may_be_in_gguf(element_format: ElementFormat) -> bool:
+    """Whether a GGUF file may have tensors in it: as llama.cpp's own blocks, plain, or in the floats of 4 bits.
+
+    Of others its converter makes plain numbers or blocks (ggml/include/ggml.h, enum ggml_type, has no fp8).
+    """
+    return is_of_llama_cpp(element_format) or is_plain(element_format) or element_format.name in {"mxfp4", "nvfp4"}
+
+
 def is_of_mlx(element_format: ElementFormat) -> bool:
     """Whether MLX's files alone are in it, which has linear layers and embeddings in it, and no norms or biases."""
     return element_format.source.startswith(_MLX)

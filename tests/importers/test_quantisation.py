@@ -469,6 +469,13 @@ def test_mlx_and_few_bits_are_refused_by_name(engine: str) -> None:
         estimate("llama-3-8b", engine=engine, weight_dtype="int3")
 
 
+@pytest.mark.parametrize("engine", ["tensorrt-llm", "lmdeploy"])
+def test_files_of_other_programs_are_refused_by_name(engine: str) -> None:
+    for stored, instead in (("mlx_4bit", "mlx"), ("q4_k_m", "llama-cpp")):
+        with pytest.raises(KvcalcError, match=rf"(?i){engine} loads no .*--engine {instead} counts them"):
+            estimate("llama-3-8b", engine=engine, weight_dtype=stored)
+
+
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_eight_bits_of_bitsandbytes_are_not_divided_over_ranks(engine: str) -> None:
     changes = settings(quant_method="bitsandbytes", load_in_8bit=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.engines.base import Engine
 from kvcalc.engines.option import Option, Rule
+from kvcalc.engines.quant_methods import refuse_files
 from kvcalc.engines.setup import Setup
 from kvcalc.engines.shared_memory import refuse_shared_memory
 from kvcalc.engines.tensorrt_llm.layout import TensorrtLayout
@@ -128,6 +129,7 @@ def _refuse_unserved(setup: Setup) -> None:
     if deployment.dp_attention and deployment.tp > 1:
         raise KvcalcError("--dp-attention: under tensorrt-llm each rank is a replica of its own; leave out --tp")
     refuse_shared_memory(setup.gpu, "tensorrt-llm")
+    refuse_files(setup, "tensorrt-llm", "tensorrt_llm/quantization/mode.py, QuantAlgo")
     widths = set()
     for layer in setup.model.layout.kinds:
         each = layer.attention

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.deployment import MAX_RANKS
 from kvcalc.engines import ENGINES, version_number
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.weights import find_weight_format, is_of_llama_cpp
+from kvcalc.formats.weights import find_weight_format, may_be_in_gguf
 from kvcalc.gpu import Gpu
 from kvcalc.logs import ServerLog
 from kvcalc.logs.launchers import OPTION
@@ -101,12 +101,9 @@ def _may_be_a_file(command: Command, known: LoggedModel) -> bool:
     """
     if command.engine != "llama-cpp" or not command.model.lower().endswith(".gguf"):
         return True
-    from kvcalc.importers.gguf.types import TENSOR_TYPES
-
-    model, asked, types = known.model, known.weight_format, {*TENSOR_TYPES.values()} - {"int8"}
+    model, asked = known.model, known.weight_format
     own = [part.format for part in model.weights] or [model.weight_dtype or model.dtype or "bf16"]
-    formats = (find_weight_format(each, "format") for each in (own if asked is None else [asked]))
-    return all(is_of_llama_cpp(each) or each.name in types for each in formats)
+    return all(may_be_in_gguf(find_weight_format(each, "format")) for each in (own if asked is None else [asked]))
 
 
 _CHOOSE_DEPLOYMENT = ("tp", "pp", "dp", "ep", "dcp", "dp_attention")
