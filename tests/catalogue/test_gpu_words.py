@@ -251,6 +251,7 @@ ROCM_OAM = (
 TOOLS = {
     "a known card": ("nvidia-smi", "NVIDIA GeForce RTX 3090, 24576", ("rtx3090", 25_318_916_096)),
     "as sold": ("nvidia-smi", "NVIDIA GeForce RTX 4080, 16376", ("rtx4080", 16376 * 2**20)),
+    "with error correction": ("nvidia-smi", "Tesla M40, 11448", ("m40-12gb", 11448 * 2**20)),
     "as a runtime tells": ("nvidia-smi", "NVIDIA GeForce RTX 4070, 12282", ("rtx4070", 11866 * 2**20)),
     "with ECC": ("nvidia-smi", "NVIDIA RTX A5000, 23028", ("rtx-a5000", 23028 * 2**20)),
     "two alike": ("nvidia-smi", "NVIDIA L4, 23034\nNVIDIA L4, 23034", ("l4", None)),
