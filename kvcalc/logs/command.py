@@ -84,12 +84,12 @@ def read_command(text: str) -> Command:
     start = start_of(words)
     line = COMMAND_LINES[start.engine]
     flags, others = command_flags(start.arguments, _known(line), line.flags, line.switches, line.lists, line.opposites)
-    given = [*_from_environment(start.before, line), *flags]
+    given = [*_from_environment(start.before, line), *_with_objects(flags, line)]
     settings = dict(start.beside)
     unknown: dict[str, None] = {}
     noted: dict[str, None] = {}
     for each in given:
-        whole = each.name.partition(".")[0]  # --speculative-config.method and its like are parts of an object
+        whole = each.name.partition(".")[0]  # --eplb-config.window_size and its like are parts of an object
         if whole != each.name and whole in {*line.settings, *line.refused}:
             raise KvcalcError(f"{OPTION}: {one_line(each.typed, MAX_SHOWN)}: write the option as one object in JSON")
         _refuse_words(each, line.words.get(whole, frozenset()), line)
@@ -124,6 +124,20 @@ def read_command(text: str) -> Command:
 
 def _known(line: CommandLine) -> frozenset[str]:
     return frozenset({*line.settings, *line.refused, *line.parts, *line.noted, *line.harmless, *line.switches})
+
+
+def _with_objects(flags: list[Flag], line: CommandLine) -> list[Flag]:
+    """`--speculative-config.method mtp` and its other parts as the one object that the server makes of them.
+
+    vllm/utils/argparse_utils.py, FlexibleArgumentParser.parse_args; a part within a part is left as it stands.
+    """
+    parts = [each for each in flags if each.name.count(".") == 1 and each.name.partition(".")[0] in line.objects]
+    kept = [each for each in flags if each not in parts]
+    for whole in dict.fromkeys(each.name.partition(".")[0] for each in parts):
+        of_whole = [each for each in parts if each.name.startswith(f"{whole}.")]
+        value = json.dumps({each.name.partition(".")[2]: each.value for each in of_whole})
+        kept.append(Flag(of_whole[0].typed, whole, value))
+    return kept
 
 
 def _words(text: str) -> list[str]:

@@ -263,7 +263,13 @@ REFUSED = [
     ("vllm serve Qwen/Qwen3-8B --max-model-length 4096", "if --max-model-len is meant"),
     ("vllm serve Qwen/Qwen3-8B --gpu-memory-utilization", "lacks its value"),
     ("vllm serve Qwen/Qwen3-8B --dtype bf16", "known are bfloat16"),
-    ("vllm serve Qwen/Qwen3-8B --speculative-config.method ngram", "as one object in JSON"),
+    ("vllm serve Qwen/Qwen3-8B --speculative-config.method ngram", "lacks num_speculative_tokens"),
+    ("vllm serve Qwen/Qwen3-8B --speculative-config.a.b 1", "as one object in JSON"),
+    (
+        "vllm serve Qwen/Qwen3-8B --spec-method mtp --spec-model a/b --spec-tokens 1",
+        "those of another checkpoint; leave its 'model' out",
+    ),
+    ("vllm serve Qwen/Qwen3-30B-A3B --num-redundant-experts 4", "--num-redundant-experts changes memory"),
     ("sglang serve --model-path Qwen/Qwen3-8B --enable-lora", "give --max-lora-rank"),
     (
         "sglang serve --model-path Qwen/Qwen3-8B --enable-lora --max-lora-rank 8 --lora-target-modules all",
@@ -615,6 +621,25 @@ def test_a_context_beyond_the_model_is_cut_as_ollama_cuts_it() -> None:
 def test_what_lays_caches_out_otherwise_is_refused(line: str, says: str) -> None:
     with pytest.raises(KvcalcError, match=says):
         capacity_from_command(f"vllm serve {line} --max-model-len 8192", gpu="h200")
+
+
+@pytest.mark.parametrize(
+    "drafts",
+    [
+        """--speculative-config '{"method": "deepseek_mtp", "model": "{}", "num_speculative_tokens": 1}'""",
+        """--speculative-config '{"model": "{}", "num_speculative_tokens": 1}'""",
+        "--speculative-config.method mtp --speculative-config.num-speculative-tokens 1",
+        "-sc.method mtp -sc.num_speculative_tokens=1",
+    ],
+)
+def test_a_model_that_drafts_for_itself_does_so_with_its_layers(drafts: str) -> None:
+    """Its own name as the draft's was counted as a second model; parts are made one object, as vLLM makes them."""
+    name = "deepseek-ai/DeepSeek-R1"
+    line = f"vllm serve {name} -tp 8 --max-model-len 8192 {drafts.replace('{}', name)}"
+    found = capacity_from_command(line, gpu="h200", engine="vllm@0.33")
+    plain = f'vllm serve {name} -tp 8 --max-model-len 8192 -sc \'{{"method": "mtp", "num_speculative_tokens": 1}}\''
+    assert found.blocks == capacity_from_command(plain, gpu="h200", engine="vllm@0.33").blocks
+    assert found.blocks
 
 
 @pytest.mark.parametrize("version", ["0.19.0", "0.21.0"])

@@ -55,6 +55,7 @@ class CommandLine(NamedTuple):
         added: options that may be given several times, whose values are read one after the other, with a comma.
         decide: options that decide the default of another, which must then be given: its name among the settings.
         opposites: two beginnings of names, of which either is the other's opposite.
+        objects: options whose value is an object in JSON, which may be given part by part (--NAME.PART VALUE).
     """
 
     engine: str
@@ -74,3 +75,4 @@ class CommandLine(NamedTuple):
     added: frozenset[str] = frozenset()
     decide: Mapping[str, str] = MappingProxyType({})
     opposites: tuple[str, ...] = ()
+    objects: frozenset[str] = frozenset()

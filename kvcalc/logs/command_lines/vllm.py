@@ -89,6 +89,7 @@ VLLM = CommandLine(
             "model_impl": (*NOTHING, "vllm"),  # Transformers keeps latents as keys and values of every head
             "quantization_config": (*NOTHING, "{}"),
             "eplb_config": (*NOTHING, "{}"),
+            "num_redundant_experts": OFF,
             "use_replayssm": OFF,
             "lora_dtype": NOTHING,
             "enable_tower_connector_lora": OFF,
@@ -172,4 +173,5 @@ VLLM = CommandLine(
     ),  # human_readable_int_or_auto of vllm/engine/arg_utils.py from 0.14 on
     lists=LISTS,
     opposites=("enable_", "disable_"),
+    objects=frozenset({"speculative_config"}),
 )

@@ -88,7 +88,7 @@ MAY_MATTER = OPTIMIZATION_LEVELS | _names(
     ir_op_priority kda_decode_backend kda_prefill_backend linear_backend logits_processors long_lora_scaling_factors
     lora_extra_vocab_size mamba_backend max_lora_cls_labels media_io_kwargs mm_device_do_normalize
     mm_encoder_attn_backend mm_encoder_attn_dtype mm_processor_device mm_tensor_ipc monokernel num_lookahead_slots
-    num_redundant_experts override_attention_dtype qlora_adapter_name_or_path quantization_param_path
+    override_attention_dtype qlora_adapter_name_or_path quantization_param_path
     return_sampling_mask rope_scaling sparse_indexer_topk_backend specialize_active_lora
     speculative_disable_by_batch_size speculative_draft_tensor_parallel_size speculative_max_model_len
     speculative_model_quantization use_fp64_gumbel video_pruning_rate watermark worker_cls worker_extension_cls

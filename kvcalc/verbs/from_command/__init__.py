@@ -150,7 +150,7 @@ def _notes(command: Command, given: Mapping[str, Any]) -> Iterator[Note]:
 def _said_by_server(log: ServerLog, known: LoggedModel, card: LoggedCard) -> dict[str, Any]:
     """Of vLLM and SGLang, whose lines limit the sequences of a replica."""
     said = said_by_engine(log, known, card)
-    beside = said_beside(log.engine, log.settings)
+    beside = said_beside(log.engine, log.settings, log.model)
     own = {**said.pop("engine_option"), **beside.pop("engine_option", {})}
     if "mtp" in beside or "draft" in beside:
         own = {name: value for name, value in own.items() if name != "num-speculative-tokens" or "draft" in beside}

@@ -22,17 +22,18 @@ _MOST_SHOWN = 60
 _CHAINS = {"EAGLE", "NEXTN", "EAGLE3", "STANDALONE"}
 
 
-def said_beside(engine: str, settings: Mapping[str, str]) -> dict[str, Any]:
+def said_beside(engine: str, settings: Mapping[str, str], model: str | None = None) -> dict[str, Any]:
     """Options by what is said of drafts and adapters; `engine_option` has the engine's own.
 
     Args:
         engine: vllm or sglang.
         settings: of the line, by what `CommandLine.settings` says of an option.
+        model: that the line names, which may draft for itself.
 
     Raises:
         KvcalcError: kvcalc does not follow what drafts, or the line leaves it to the server.
     """
-    drafts = _of_vllm(settings) if engine == "vllm" else _of_sglang(settings)
+    drafts = _of_vllm(settings, model) if engine == "vllm" else _of_sglang(settings)
     return {**drafts, **_adapters(engine, settings)}
 
 
@@ -59,7 +60,7 @@ def _adapters(engine: str, settings: Mapping[str, str]) -> dict[str, Any]:
     return {"lora": rank, "max_loras": settings.get("--max-loras", str(SLOTS)), "lora_modules": modules}
 
 
-def _of_vllm(settings: Mapping[str, str]) -> dict[str, Any]:
+def _of_vllm(settings: Mapping[str, str], model: str | None) -> dict[str, Any]:
     """`--speculative-config`, or its three parts."""
     parts = {"method": "draft method", "model": "draft", "num_speculative_tokens": "num-speculative-tokens"}
     config: dict[str, Any] = {name: settings[option] for name, option in parts.items() if option in settings}
@@ -75,6 +76,8 @@ def _of_vllm(settings: Mapping[str, str]) -> dict[str, Any]:
     tokens, method = str(config.get("num_speculative_tokens", "")), str(config.get("method", "mtp"))
     if not tokens:
         raise KvcalcError(f"{OPTION}: --speculative-config lacks num_speculative_tokens; put it there")
+    if _drafts_for_itself(config, method, model):
+        return {"mtp": tokens}
     if "model" in config:
         said: dict[str, Any] = {"draft": str(config["model"]), "engine_option": {"num-speculative-tokens": tokens}}
         if "draft_tensor_parallel_size" in config:
@@ -82,12 +85,30 @@ def _of_vllm(settings: Mapping[str, str]) -> dict[str, Any]:
         return said
     if of_text or method == DSPARK:
         return {"engine_option": {"num-speculative-tokens": tokens, "speculative-method": method}}
+    raise KvcalcError(
+        f"{OPTION}: --speculative-config: kvcalc does not follow the method '{method[:_MOST_SHOWN]}'; it follows "
+        f"mtp, {', '.join((*WITHOUT_MODEL, DSPARK))}, and drafts that are a model"
+    )
+
+
+def _drafts_for_itself(config: Mapping[str, Any], method: str, model: str | None) -> bool:
+    """Whether the model's layers that predict further tokens draft.
+
+    A model that is named as its own draft does so with them: the draft's config is made theirs (hf_config_override of
+    vllm/config/speculative.py).
+
+    Raises:
+        KvcalcError: those of another checkpoint do.
+    """
     if not method.endswith("mtp"):
+        return False
+    named = config.get("model", model)
+    if named != model and "method" in config:
         raise KvcalcError(
-            f"{OPTION}: --speculative-config: kvcalc does not follow the method '{method[:_MOST_SHOWN]}'; it follows "
-            f"mtp, {', '.join((*WITHOUT_MODEL, DSPARK))}, and drafts that are a model"
+            f"{OPTION}: --speculative-config: kvcalc follows the method {method[:_MOST_SHOWN]} with the model's own "
+            "layers, and not with those of another checkpoint; leave its 'model' out"
         )
-    return {"mtp": tokens}
+    return bool(named == model)
 
 
 def _object(text: str) -> dict[str, Any]:
