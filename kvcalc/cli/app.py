@@ -71,8 +71,11 @@ def _call(arguments: list[str]) -> int:
         sys.stdout.flush()
         return done.code if isinstance(done.code, int) else ExitCode.DONE
     except UsageError as error:
+        from kvcalc.cli.typed_again import step_of_usage  # only where something went wrong
+
         command = error.ctx.command_path if error.ctx else f"kvcalc {arguments[0]}"
-        return _complain(ExitCode.BAD_INPUT, _first_small(error.format_message()), f"next: {command} --help")
+        step = step_of_usage(arguments, command, getattr(error, "option_name", None))
+        return _complain(ExitCode.BAD_INPUT, _first_small(error.format_message()), step)
     sys.stdout.flush()
     return code if isinstance(code, int) else ExitCode.DONE
 

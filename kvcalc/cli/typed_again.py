@@ -14,6 +14,8 @@ _STEP_OF_SEVERAL = f"{NEXT}kvcalc compare "
 _OF_ONE_MODEL = {"estimate", "capacity", "plan", "demand", "verify", "bench"}
 _OF_SEVERAL = {"compare", "plot", "report", "sweep"}
 """Commands that take several models; what is assumed is of one."""
+_OF_CAPACITY = {"--from-command", "--from-log"}
+"""Options that name the model themselves, and are looked for with every command that takes one."""
 
 
 def typed_again(arguments: Sequence[str], error: KvcalcError) -> Iterator[str]:
@@ -29,6 +31,19 @@ def typed_again(arguments: Sequence[str], error: KvcalcError) -> Iterator[str]:
             continue
         mended = _mended(arguments, line, error) if line.startswith(_STEP) else None
         yield line if mended is None else f"{NEXT}{shlex.join(['kvcalc', *mended])}"
+
+
+def step_of_usage(arguments: Sequence[str], command: str, unknown: str | None) -> str:
+    """The step after a line that cannot be split: the command that has the option, else the command's help.
+
+    Args:
+        arguments: of the command line.
+        command: with the program's name.
+        unknown: the option that the command lacks, where that is what is wrong.
+    """
+    if unknown in _OF_CAPACITY and arguments[0] in _OF_ONE_MODEL | _OF_SEVERAL:
+        return f"{NEXT}{shlex.join(['kvcalc', 'capacity', *arguments[1:]])}"
+    return f"{NEXT}{command} --help"
 
 
 def _apart(arguments: Sequence[str], line: str) -> list[str]:

@@ -93,6 +93,13 @@ def test_a_mistaken_word(words: str, said: str, kvcalc: Kvcalc) -> None:
     assert run.stderr.endswith("--help\n")
 
 
+@pytest.mark.parametrize("command", ["estimate", "plan", "sweep"])
+def test_an_option_of_capacity_alone_leads_there(command: str, kvcalc: Kvcalc) -> None:
+    run = kvcalc(command, "--from-command", "vllm serve Qwen/Qwen3-8B", "--gpu", "l40s")
+    assert run.code == 2
+    assert run.stderr.endswith("next: kvcalc capacity --from-command 'vllm serve Qwen/Qwen3-8B' --gpu l40s\n")
+
+
 @pytest.mark.parametrize("name", ["--users", "--concurrency"])
 def test_other_names_of_the_batch(name: str, kvcalc: Kvcalc) -> None:
     for command in ("estimate", "plan", "capacity"):

@@ -23,6 +23,12 @@ RULES = (
         "sglang/srt/model_executor/model_runner.py, load_model; torch, c10/cuda/CUDACachingAllocator.cpp",
     ),
     Rule(
+        "weights of latents (MLA)",
+        "w_kc and w_vc beside kv_b_proj, in the dtype of computing; of fp8 with one scale a tensor, and on AMD's "
+        "cards, in fp8. MiniCPM3 lets kv_b_proj go",
+        "sglang/srt/models/deepseek_common/deepseek_weight_loader.py, post_load_weights; sglang/srt/models/minicpm3.py",
+    ),
+    Rule(
         "mem-fraction-static, where nobody gives it",
         "(memory of the card - reserved) / memory of the card, to three decimals; in MiB reserved is 512 + 1.5 x "
         "chunked-prefill-size + 2 x cuda-graph-max-bs + 128 x tp x pp + 8 x sizes of graphs of prefill (1536 with "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.cuda_allocator import predict
 from kvcalc.engines.merged_matrices import merged_matrices
+from kvcalc.engines.sglang.absorbed import sizes_of_absorbed
 from kvcalc.term import Factor, Product
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ def rests_of_segments(setup: Setup, stage: Stage) -> Iterator[Product]:
 
 
 def _as_made(setup: Setup, stage: Stage) -> Iterator[int]:
-    """The bytes of one matrix after the other: layers are made in turn."""
-    left = [*merged_matrices(setup, stage)]
+    """The bytes of one matrix after the other: layers are made in turn, and copies of latents' once all are loaded."""
+    left = [(count, size) for count, size in merged_matrices(setup, stage) if count]
     while left:
         yield from (size for _, size in left)
         left = [(count - 1, size) for count, size in left if count > 1]
+    yield from sizes_of_absorbed(setup, stage)

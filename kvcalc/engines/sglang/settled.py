@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.engines.content_counter import rows_bytes
 from kvcalc.engines.load import Load
 from kvcalc.engines.rotary import rotary_tables
+from kvcalc.engines.sglang.absorbed import absorbed_projections
 from kvcalc.engines.sglang.budget import budget_notes, budget_of
 from kvcalc.engines.sglang.compressed import compresses
 from kvcalc.engines.sglang.compressed_pools import is_reserved
@@ -109,6 +110,7 @@ class SettledSglang(SglangLayout):
         yield from rotary_tables(model, stage, Factor("float32", 4, "byte"), source, most)
         if stage.layers.stop == model.num_layers:
             yield from copies_of_tables(self.setup)
+        yield from absorbed_projections(self.setup, stage)
         yield from rests_of_segments(self.setup, stage)
 
     def budget(self, stage: Stage, weights_bytes: int) -> Budget:  # noqa: ARG002  # the interface's
