@@ -96,6 +96,31 @@ def refuse_checkpoint(setup: Setup, version: tuple[int, ...], loaded: Loaded) ->
         )
 
 
+def refuse_split_blocks(setup: Setup, refuses: str, source: str) -> None:
+    """Refuses experts in fp8 that ranks divide within a block that shares a scale: Qwen3-30B-A3B-FP8 over four.
+
+    Args:
+        setup: the model and its deployment.
+        refuses: which engine does, with its versions.
+        source: its file.
+
+    Raises:
+        KvcalcError: of such a deployment.
+    """
+    deployment, width = setup.deployment, setup.model.moe_intermediate_size
+    ranks = deployment.expert_ranks // deployment.ep
+    if ranks == 1 or not width or setup.weight_format is not None:
+        return
+    experts = [part for part in setup.model.weights if part.split == "ep" and part.format == "fp8"]
+    block = next((each for part in experts if width % (ranks * (each := part.weight_block_size or 1))), None)
+    if block is not None:
+        raise KvcalcError(
+            f"--tp: {ranks} ranks divide the {width:,} columns of an expert within a block of {block} that shares a "
+            f"scale, which {refuses} refuses ({source}, Fp8MoEMethod.create_weights); --ep {deployment.expert_ranks} "
+            "keeps experts whole"
+        )
+
+
 def refuse_mlx(setup: Setup, engine: str, source: str) -> None:
     """Refuses weights of MLX's files.
 

@@ -47,9 +47,14 @@ def mtp_model(model: Model, loaded: int | None = None) -> Model:
         KvcalcError: the file has none, or what they keep is not known.
     """
     if not model.mtp_layers:
+        from kvcalc.model.dspark import FAMILIES  # only for this message
+
+        blocks = (model.model_type or "") in FAMILIES
+        step = "--engine vllm --engine-option speculative-method=dspark beside it has those that draft a block"
         raise KvcalcError(
             f"--mtp: the file of {model.name} has no layers that predict further tokens (mtp_layers; in config.json "
-            "num_nextn_predict_layers or mtp_num_hidden_layers); --draft MODEL takes a model of its own"
+            "num_nextn_predict_layers or mtp_num_hidden_layers); "
+            f"{step if blocks else '--draft MODEL takes a model of its own'}"
         )
     kept = mtp_cache(model)
     if kept is None:

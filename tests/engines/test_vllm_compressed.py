@@ -38,6 +38,24 @@ def test_what_it_does_not_serve_is_refused(options: dict[str, Any], message: str
         kvcalc.estimate("deepseek-v4-flash", **{**V4, **options})
 
 
+def test_before_0_30_the_format_is_asked_for() -> None:
+    """0.21 to 0.29 assert that kv_cache_dtype starts with fp8; 0.30 takes auto for it."""
+    asked: dict[str, Any] = {**V4, "context": 8192}
+    with pytest.raises(kvcalc.KvcalcError, match=r"before 0\.30.*; --cache-dtype fp8$"):
+        kvcalc.capacity("deepseek-v4-flash", **{**asked, "engine": "vllm@0.29"})
+    asked["engine"] = "vllm@0.30"
+    new = kvcalc.capacity("deepseek-v4-flash", **asked)
+    said = kvcalc.capacity("deepseek-v4-flash", cache_dtype="fp8", **asked)
+    assert new.blocks == said.blocks
+
+
+def test_layers_that_draft_a_block_are_named_where_others_are_asked_for() -> None:
+    asked: dict[str, Any] = {"engine": "vllm", "gpu": "b200", "tp": 8, "context": 8192, "mtp": 3}
+    with pytest.raises(kvcalc.KvcalcError, match="--engine vllm --engine-option speculative-method=dspark beside it"):
+        kvcalc.capacity("deepseek-v4.1-flash", **asked)
+    assert kvcalc.capacity("deepseek-v4.1-flash", engine_option={"speculative-method": "dspark"}, **asked).blocks
+
+
 def test_blocks_are_packed_alike_since_0_29() -> None:
     """_get_packed_kv_cache_groups and the specs that the classes give, as the sources of four versions have them."""
     asked: dict[str, Any] = {**V4, "context": 65_536, "cache_memory": 40 * 2**30, "cache_dtype": "fp8"}

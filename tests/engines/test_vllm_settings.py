@@ -291,6 +291,19 @@ def test_what_its_layers_refuse(model: str, asked: dict[str, Any], says: str) ->
         kvcalc.capacity(model, engine="vllm", gpu="h100", context=1024, **asked)
 
 
+@pytest.mark.parametrize(("model", "tp"), [("qwen3-30b-a3b-fp8", 4), ("qwen3-235b-a22b-fp8", 8), ("minimax-m2.7", 8)])
+def test_shares_of_experts_end_with_a_block_before_0_30(model: str, tp: int) -> None:
+    """768 / 4 and 1,536 / 8 are 192 columns, and a block 128: `192 is not divisible by weight quantization block_n`."""
+    asked: dict[str, Any] = {"gpu": "h200", "context": 1024, "tp": tp}
+    with pytest.raises(KvcalcError, match=rf"within a block of 128.*before 0\.30.*--ep {tp} keeps"):
+        kvcalc.capacity(model, engine="vllm@0.29", **asked)
+    assert kvcalc.capacity(model, engine="vllm@0.29", ep=tp, **asked).tokens
+    assert kvcalc.capacity(model, engine="vllm@0.30", **asked).tokens
+    with pytest.raises(KvcalcError, match=r"within a block of 128.*which sglang refuses"):
+        kvcalc.capacity(model, engine="sglang", **asked)
+    assert kvcalc.capacity(model, engine="sglang", ep=tp, **asked).tokens
+
+
 def test_words_are_padded_before_they_are_divided() -> None:
     """GPT-2's 50,257 words are 50,304 = 6 x 8,384, with which the planner of 0.33 plans."""
     assert kvcalc.capacity("gpt2", engine="vllm", gpu="h100", context=1024, tp=6).tokens

@@ -232,7 +232,7 @@ def test_deepseek_v4s_layer_is_like_its_others_without_entries() -> None:
     mixing = 2 * (24 * (4 * 4096 + 1) + 3) + 4 * (4 * 4096 + 1) + 1
     draft = mtp_model(kvcalc.load_model("deepseek-v4-flash"))
     assert draft.parameters == experts + heads + latents + joining + router + norms + mixing
-    found = kvcalc.estimate("deepseek-v4-flash", mtp=2, tp=2, gpu="gb10", engine="vllm@0.22")
+    found = kvcalc.estimate("deepseek-v4-flash", mtp=2, tp=2, gpu="gb10", engine="vllm@0.22", cache_dtype="fp8")
     assert found.memory.per_rank.weights_bytes == pytest.approx(75.86 * 2**30, rel=0.01)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.quant_methods import SGLANG, refuse_checkpoint
+from kvcalc.engines.quant_methods import SGLANG, refuse_checkpoint, refuse_split_blocks
 from kvcalc.engines.sglang.compressed import MODELS, PAGE, check_compressed, compresses
 from kvcalc.engines.sglang.defaults import BREAKABLE_GRAPHS, PREFILL_GRAPHS, Version
 from kvcalc.engines.sglang.model_types import (
@@ -60,6 +60,8 @@ def refuse_unserved(setup: Setup, version: Version) -> None:
             "counts any"
         )
     refuse_checkpoint(setup, version, SGLANG)
+    if vendor == "NVIDIA":  # on AMD's cards its kernels may pad them (get_moe_padding_size)
+        refuse_split_blocks(setup, "sglang", "sglang/srt/layers/quantization/fp8.py")
     if setup.deployment.dcp > 1:
         raise KvcalcError("--dcp: kvcalc does not follow how sglang shares the tokens of a sequence; leave it out")
     if any(isinstance(each, Cross) for each in kinds):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.quant_methods import VLLM, refuse_checkpoint
+from kvcalc.engines.quant_methods import VLLM, refuse_checkpoint, refuse_split_blocks
 from kvcalc.engines.vllm.loaded.lora import refuse_adapters_of_experts
 from kvcalc.engines.vllm.token_sharing import refuse_shared_tokens
 from kvcalc.errors import KvcalcError
@@ -44,6 +44,9 @@ refuses one for some layers; Qwen2-MoE's would keep every token."""
 
 VOCABULARY_PADDING = 64
 """vllm/model_executor/layers/vocab_parallel_embedding.py, DEFAULT_VOCAB_PADDING_SIZE, in all versions."""
+BLOCKS_REFINED: Version = (0, 30)
+"""refine_fp8_moe_block_shape of vllm/model_executor/layers/fused_moe/oracle/fp8.py: not in 0.29, there in 0.30.
+Before it every version read (0.19 to 0.29) refuses shares of experts that end within a block."""
 NOT_IN_FP16 = {
     # model_type -> the first version read that refuses it in fp16
     "gemma2": (0, 9, 2),
@@ -195,6 +198,8 @@ def _check_experts(setup: Setup, version: Version) -> None:
             f"--{'dp' if deployment.dp_attention else 'tp'}: {ranks} ranks of {where} do not divide an expert's "
             f"{width:,} columns ({source}); --ep {ranks} gives whole experts to each"
         )
+    if version < BLOCKS_REFINED:
+        refuse_split_blocks(setup, "vllm before 0.30", "vllm/model_executor/layers/quantization/fp8.py")
 
 
 def _refuse_states(kinds: Sequence[Mechanism], version: Version) -> None:

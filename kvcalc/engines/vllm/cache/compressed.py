@@ -39,6 +39,8 @@ STATE_BLOCKS = {4: 4, 128: 8}
 RTX_BLACKWELL = 12
 FLASHINFER_ON_RTX: Version = (0, 24)
 """Cards of sm12x have FlashInfer's layout: not in 0.23, there in 0.25.1 (_select_dsv4_attn_cls)."""
+AUTO_IS_FP8: Version = (0, 30)
+"""_resolve_dsv4_kv_cache_dtype takes auto for fp8 in 0.30; versions from 0.21 to 0.29 assert that fp8 is asked for."""
 ENTRY = 512
 DS_MLA = "fp8_ds_mla"
 
@@ -74,10 +76,16 @@ def compressed_format(setup: Setup, version: Version) -> CacheFormat:
     plain = asked.default.name == "fp8" and not asked.tensors
     named = {name: each.name for name, each in asked.tensors}
     layout = {name: TENSOR_FORMATS[DS_MLA][name] for name in named if name in TENSOR_FORMATS[DS_MLA]}
+    step = "--cache-dtype fp8" if version < AUTO_IS_FP8 else "leave --cache-dtype out"
     if setup.cache_format_given and not plain and (not named or named != layout):
         raise KvcalcError(
             "--cache-dtype: vllm keeps DeepSeek-V4's entries in fp8_ds_mla (which it takes fp8 for) on this card "
-            "(vllm/models/deepseek_v4/attention.py, _resolve_dsv4_kv_cache_dtype); leave --cache-dtype out"
+            f"(vllm/models/deepseek_v4/attention.py, _resolve_dsv4_kv_cache_dtype); {step}"
+        )
+    if not setup.cache_format_given and version < AUTO_IS_FP8:
+        raise KvcalcError(
+            "--cache-dtype: vllm before 0.30 starts DeepSeek-V4 only where fp8 is asked for "
+            f"(vllm/models/deepseek_v4/attention.py, _resolve_dsv4_kv_cache_dtype); {step}"
         )
     kept = {tensor.name for layer in setup.model.layout.kinds for tensor in layer.attention.cached()}
     formats = tuple((name, find_format(each, DS_MLA)) for name, each in TENSOR_FORMATS[DS_MLA].items() if name in kept)
