@@ -16,8 +16,9 @@ _POINT = "___"
 _GGUF = ".gguf"
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
 """Of a file in several parts (src/llama.cpp, llama_split_path)."""
-_BITS_ALONE = re.compile(r"[-_.]q\d$", re.IGNORECASE)
-"""A word for bits that tells a format of llama.cpp only where its ending follows: phi-3-mini-4k-instruct-q4.gguf."""
+_BY_ITS_ENDING = re.compile(r"[-_.](?:q\d|b?f16|fp16|f32|mxfp4)$", re.IGNORECASE)
+"""A word that tells a format of llama.cpp only where its ending follows: phi-3-mini-4k-instruct-q4.gguf, and
+gpt-oss-20b-F16.gguf, whose experts are in mxfp4 all the same."""
 _MLX = "mlx-community"
 _MAX_PATH = 1024
 
@@ -36,7 +37,7 @@ def name_in_path(path: str) -> str | None:
     if not is_file and len(above) < 2 and not is_spelled_as_path(path, Path(path)):  # noqa: PLR2004  # ORG/NAME
         return None
     name = _PART.sub("", last[: -len(_GGUF)]) if is_file else last
-    if is_file and _BITS_ALONE.search(name):
+    if is_file and _BY_ITS_ENDING.search(name):
         return f"{name}-GGUF"
     if not is_file and above and above[-1].lower() in _organisations():
         return f"{above[-1]}/{name}"

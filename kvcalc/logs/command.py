@@ -30,6 +30,8 @@ SHORTEST, ALIKE = 6, 0.88
 MOST_NAMED = 12
 """Flags that are named in a list."""
 
+_WINDOWS_PATH = re.compile(r"(?<![^\s=])[A-Za-z]:\\[^\s'\"]*")
+"""Outside of quotes, where a shell of Windows leaves backslashes as they are."""
 _BROKEN_LINE = re.compile(r"[\\`^][ \t]*\r?\n")
 """A line that goes on: of shells, of PowerShell, of Windows."""
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w{0,80})=(.*)", re.DOTALL)
@@ -145,7 +147,7 @@ def _words(text: str) -> list[str]:
         raise KvcalcError(f"{OPTION}: {len(text):,} characters are more than the limit of {MAX_LENGTH:,}")
     if not text.strip():
         raise KvcalcError(f"{OPTION}: is empty; give a line such as 'vllm serve ORG/NAME --tensor-parallel-size 4'")
-    joined = _BROKEN_LINE.sub(" ", text)
+    joined = _WINDOWS_PATH.sub(lambda path: path[0].replace("\\", "\\\\"), _BROKEN_LINE.sub(" ", text))
     try:
         words = shlex.split(joined, comments=True)
     except ValueError as error:

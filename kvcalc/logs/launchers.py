@@ -121,7 +121,7 @@ def _by_library(word: str, name: str, after: list[str]) -> Start | None:
         told = llama_cpp_python.relayed(after[1:], OPTION)
     elif name == lm_studio.PROGRAM_NAME and after[:1] == ["load"]:
         told = lm_studio.relayed(after[1:], OPTION)
-    elif name in koboldcpp.PROGRAMS:
+    elif koboldcpp.is_program(name):
         told = koboldcpp.relayed(after, OPTION)
     else:
         return None

@@ -13,6 +13,7 @@ from kvcalc.api import capacity, capacity_from_command
 from kvcalc.logs.command import MAX_LENGTH, read_command
 from kvcalc.logs.command_lines import COMMAND_LINES
 from kvcalc.logs.command_lines.base import CommandLine
+from kvcalc.units import GIB
 
 SAME_SERVER = [
     "vllm serve Qwen/Qwen3-8B --tensor-parallel-size 2 --max-model-len 16384 --kv-cache-dtype fp8",
@@ -507,7 +508,7 @@ def test_programs_that_have_llama_cpp_in_them(line: str, told: tuple[Any, ...]) 
             "--sdmodel changes memory.* --reserve NAME=SIZE",
         ),
         ("koboldcpp --model qwen3-8b-q4_k_m --gpulayers 9 --quantkv 9", "--quantkv 9 is none of bf16, f16"),
-        ("koboldcpp --gpulayers 9", "names no model"),
+        ("koboldcpp_cu12.exe --gpulayers 9", "names no model"),
         ("koboldcpp --model qwen3-8b-q4_k_m --gpulayers 9 --contextsize", "--contextsize lacks its value"),
         ("python -m llama_cpp.server --n_ctx 8", "names no model"),
         ("python -m llama_cpp.server --model qwen3-8b-q4_k_m --type_k q8_0", "--type_k q8_0 is none of 0, 1, 2"),
@@ -536,6 +537,22 @@ def test_a_gguf_file_of_16_bits_is_told_by_its_name() -> None:
     line = "llama-server -m /srv/Qwen3-8B-BF16.gguf -c 8192"
     found, own = (capacity_from_command(line, gpu="a100-80-sxm", weight_dtype=each) for each in (None, "bf16"))
     assert found.max_context == own.max_context
+
+
+@pytest.mark.parametrize(("file", "gib"), [("F16", 11.74), ("Q8_0", 10.67), ("mxfp4", 10.67)])
+def test_files_of_gpt_oss_keep_their_experts_in_mxfp4(file: str, gib: float) -> None:
+    """ggml-org's gpt-oss-20b-mxfp4.gguf has 12,109,566,624 bytes, 0.57 GiB of them an embedding that stays on the host;
+    unsloth's F16 and Q8_0 have the same experts."""
+    found = capacity_from_command(f"llama-server -m /srv/gpt-oss-20b-{file}.gguf -c 8192", gpu="rtx4090")
+    assert found.at_limit is not None
+    assert found.at_limit.parts[0].bytes / GIB == pytest.approx(gib, abs=0.005)
+
+
+@pytest.mark.parametrize("path", [r"D:\m\Qwen3-8B-Q4_K_M.gguf", r'"D:\my models\Qwen3-8B-Q4_K_M.gguf"'])
+@pytest.mark.parametrize("program", ["koboldcpp.exe", r"D:\kobold\koboldcpp_cu12.exe", "./koboldcpp-linux-x64-nocuda"])
+def test_lines_of_windows_and_programs_as_releases_name_them(program: str, path: str) -> None:
+    found = capacity_from_command(f"{program} --gpulayers 99 --model {path}", gpu="rtx3060-12gb")
+    assert (found.scenario.model.name, found.scenario.workload.context) == ("qwen3-8b", 8320)
 
 
 @pytest.mark.parametrize("file", ["/srv/Qwen3-30B-A3B-Q4_K_M.gguf", r"'D:\m\Qwen3-30B-A3B-Q4_K_M-00001-of-00002.gguf'"])

@@ -8,6 +8,7 @@ version on it is the default: https://github.com/LostRuins/koboldcpp/issues/2235
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,10 @@ from kvcalc.logs.command_lines.relayed import Program, Relayed, Taken, as_table,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PROGRAMS = frozenset({"koboldcpp", "koboldcpp.py", "koboldcpp.exe", "koboldcpp-linux-x64", "koboldcpp-linux-x64.exe"})
+_PROGRAM = re.compile(
+    r"koboldcpp(?:[-_](?:linux|mac|x64|arm64|nocuda|cu\d*|cuda\d*|oldcpu|oldpc|rocm))*(?:\.py|\.exe)?", re.IGNORECASE
+)
+"""As releases name it: koboldcpp_cu12.exe, koboldcpp-linux-x64-nocuda, koboldcpp-mac-arm64, koboldcpp_rocm.exe."""
 _MORE_TOKENS = 128
 """extra_context_handle_fragmentation."""
 _CONTEXT, _BATCH = "8192", "512"
@@ -76,6 +80,11 @@ continuous_batching contbatch
     ),
     bare=MappingProxyType({"moecpu": "999", "gpulayers": "1"}),
 )
+
+
+def is_program(name: str) -> bool:
+    """Whether a word, without the folders before it, is the program."""
+    return _PROGRAM.fullmatch(name) is not None
 
 
 def relayed(arguments: Sequence[str], option: str) -> Relayed:
