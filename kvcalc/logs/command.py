@@ -181,7 +181,7 @@ def _check(flag: Flag, option: str, value: str, line: CommandLine) -> None:
 def _check_decided(given: list[Flag], settings: Mapping[str, str], line: CommandLine) -> None:
     """Refuses an option that decides the default of another where nobody gives that one."""
     for each in given:
-        decided = line.decide.get(each.name)
+        decided = line.decide.get(each.name.partition(".")[0])
         if decided is not None and decided not in settings and each.value.lower() not in OFF:
             told = f"--{decided.removeprefix('--')}"
             raise KvcalcError(

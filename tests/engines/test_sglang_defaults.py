@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import kvcalc
 from kvcalc.engines.sglang import defaults
 
 SAID = json.loads((Path(__file__).parents[1] / "data" / "sglang" / "defaults.json").read_text(encoding="utf-8"))
@@ -32,3 +33,11 @@ def _defaults(text: str, case: dict[str, Any]) -> list[Any]:
     card, tp = case["card"], case["tp"]
     server = defaults.Server(version, card, tp, 1, case["dp_attention"], case["latent"], case["prefill_graphs"])
     return [chunk, graphs, float(defaults.mem_fraction_static(server, chunk, graphs))]
+
+
+def test_words_are_padded_for_the_ranks_and_columns_are_not() -> None:
+    """vocab_parallel_embedding.py, padding_size *= tp_size, where vLLM asserts; linear.py, divide: 13,824 by 5."""
+    asked: dict[str, Any] = {"engine": "sglang", "gpu": "h100", "context": 1024, "tp": 5}
+    assert kvcalc.capacity("phi-4", **asked).tokens
+    with pytest.raises(kvcalc.KvcalcError, match=r"--tp: 5 does not divide the 13,824 columns of a layer.*; --tp 4$"):
+        kvcalc.capacity("llama-2-13b", **asked)

@@ -70,6 +70,7 @@ def test_levels_and_parts_of_short_flags_are_told() -> None:
     [
         ("--rope-scaling '{\"factor\": 4}'", "--rope-scaling decides --context where nobody gives it"),
         ("--rope-scaling '{\"factor\": 4}' --max-model-len auto", "--rope-scaling decides --context"),
+        ("--rope-scaling.factor 4", "--rope-scaling.factor decides --context"),
         ("--tp 2", "if -tp is meant"),
         ("--convert embed", "--convert changes memory"),
         ("--device cpu", "--device changes memory"),

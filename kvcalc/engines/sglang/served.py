@@ -20,6 +20,7 @@ from kvcalc.engines.sglang.model_types import (
     towers_count,
 )
 from kvcalc.errors import KvcalcError
+from kvcalc.legality import legal_tps
 from kvcalc.mechanisms import KDA, MLA, RWKV, Cross, Lightning, Mamba1, Mamba2
 from kvcalc.model.span import Chunk
 
@@ -77,12 +78,28 @@ def refuse_unserved(setup: Setup, version: Version) -> None:
     if has_states(setup.model) and version < STATES:
         raise KvcalcError("--engine: kvcalc follows models with states under sglang from 0.5.4.post3 on")
     check_compressed(setup, version)
+    _check_columns(setup)
     _check_groups(setup)
     _check_older(setup, version)
 
 
 def _is_state(attention: object) -> bool:
     return any(tensor.rows is not None for tensor in attention.cached())  # type: ignore[attr-defined]  # a mechanism
+
+
+def _check_columns(setup: Setup) -> None:
+    """Columns of a dense layer are divided evenly; the words of the vocabulary are padded to as many as ranks divide.
+
+    sglang/srt/layers/linear.py, divide, which asserts it; vocab_parallel_embedding.py, padding_size.
+    """
+    model, tp = setup.model, setup.deployment.tp
+    columns = 0 if model.is_mixture_of_experts else model.intermediate_size or 0
+    if columns % tp:
+        most = max(each for each in legal_tps(model, tp) if columns % each == 0)
+        raise KvcalcError(
+            f"--tp: {tp} does not divide the {columns:,} columns of a layer, which sglang refuses "
+            f"(sglang/srt/layers/linear.py, divide); --tp {most}"
+        )
 
 
 def _check_groups(setup: Setup) -> None:
