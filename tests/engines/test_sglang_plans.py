@@ -49,6 +49,31 @@ def test_memory_is_reserved_for_graphs_of_prefill_that_deepseek_then_leaves_out(
     assert told.data["mem_fraction_static"] == 0.844
 
 
+@pytest.mark.parametrize(
+    ("model", "options", "says"),
+    [
+        ("qwen3-8b", {"mamba-radix-cache-strategy": "extra_buffer"}, "goes with models that keep states"),
+        (
+            "qwen3-next-80b-a3b",
+            {"mamba-radix-cache-strategy": "extra_buffer_lazy", "disable-overlap-schedule": "true"},
+            "leave disable-overlap-schedule out",
+        ),
+    ],
+)
+def test_strategies_that_sglang_does_not_start_with(model: str, options: dict[str, str], says: str) -> None:
+    with pytest.raises(kvcalc.KvcalcError, match=says):
+        kvcalc.capacity(model, tp=4, engine="sglang", engine_option=options, gpu="h200")
+
+
+@pytest.mark.parametrize(("version", "slots"), [("0.5.15", 3), ("0.5.16", 5), ("0.5.23", 5)])
+def test_slots_of_states_on_amd(version: str, slots: int) -> None:
+    """_platform_supports_mamba_cache_extra_buffer, before 0.5.20 in sglang/srt/server_args.py."""
+    asked = kvcalc.make_scenario("qwen3-next-80b-a3b", tp=4, engine=f"sglang@{version}", gpu="mi300x")
+    settled = Ranks(asked).settled(asked.deployment or Deployment())
+    assert isinstance(settled, SettledSglang)
+    assert settled.slots_of_a_sequence == slots
+
+
 SLOTS: list[tuple[str, dict[str, str], int]] = [
     ("0.5.23", {}, 5),
     ("0.5.23", {"mamba-radix-cache-strategy": "extra_buffer_lazy"}, 4),

@@ -17,6 +17,7 @@ from kvcalc.engines.sglang.rules import RULES
 from kvcalc.engines.sglang.served import refuse_unserved
 from kvcalc.engines.sglang.settings import settings_of
 from kvcalc.engines.sglang.settled import SettledSglang
+from kvcalc.engines.sglang.state_slots import refuse_strategy
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Compressed
 from kvcalc.noun import noun
@@ -79,4 +80,6 @@ class Sglang(Engine):
         version = parse_version(self.version or VERSIONS[-1])
         refuse_unserved(setup, version)
         refuse_draft(setup, version)
-        return SettledSglang(setup, settings_of(self, setup))
+        settings = settings_of(self, setup)
+        refuse_strategy(setup, settings)
+        return SettledSglang(setup, settings)

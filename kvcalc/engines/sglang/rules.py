@@ -114,7 +114,7 @@ RULES = (
     ),
     Rule(
         "slots of a sequence",
-        "3 where equal prefixes are shared, 5 since 0.5.14 of most classes where steps overlap; "
+        "3 where equal prefixes are shared, 5 since 0.5.14 (AMD 0.5.16) of most classes where steps overlap; "
         "mamba-radix-cache-strategy says it; 1 with disable-radix-cache",
         f"{KV_CACHE}, _calculate_mamba_ratio",
     ),
