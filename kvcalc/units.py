@@ -72,7 +72,7 @@ def parse_count(text: str, what: str, limit: int, least: int = 1) -> int:
     if "," in text or ".." in text:
         raise KvcalcError(
             f"{what}: '{text[:_MAX_CHARACTERS]}' is several values, and only one is accepted here; estimate, compare, "
-            "capacity and sweep take lists and ranges"
+            "capacity and sweep take lists and ranges (in Python kvcalc.ladder and kvcalc.sweep)"
         )
     number, suffix = _split(text, what, f"must be at least {least}")
     if suffix not in _COUNT_SUFFIXES:

@@ -323,6 +323,14 @@ def test_windows_are_those_of_every_moment(tmp_path: Path) -> None:
         assert time_at_most(stays, Fraction(at - 1), moments, of) < share * whole
 
 
+@pytest.mark.parametrize("model", ["deepseek-v4-flash", "deepseek-v4-pro"])
+def test_short_requests_hold_what_estimate_says(tmp_path: Path, model: str) -> None:
+    """Shorter than a compressed entry of 128 tokens: a line to it was taken, a fifth below what is held."""
+    whole = trace(tmp_path / "t.csv", [(Fraction(0), 17, 16)])
+    found = kvcalc.demand(model, trace=whole, tokens_per_second=8)
+    assert found.cache.max_bytes == kvcalc.estimate(model, batch=1, context=33).cache.bytes
+
+
 def test_a_request_too_long_for_its_steps_is_refused(tmp_path: Path) -> None:
     requests = [(Fraction(0), 10**9, 10)]
     with pytest.raises(KvcalcError, match="in more than 300,000 steps"):

@@ -143,6 +143,12 @@ def test_what_is_refused_is_a_gap_with_a_note() -> None:
     ("kind", "models", "options", "told"),
     [
         ("caches", "llama-3-8b", {}, "no picture of 'caches'; did you mean 'cache'"),
+        (
+            "llama-3-8b",
+            None,
+            {},
+            "there are cache, sequences, gpus, memory; the kind comes first: kvcalc plot cache MODEL",
+        ),
         ("cache", "nosuch", {}, "nosuch"),
         ("cache", None, {}, "MODEL: missing"),
         ("cache", "llama-3-8b", {"tp": 3}, "is illegal"),

@@ -195,6 +195,7 @@ def test_from_python() -> None:
     assert (rows[2].context, rows[2].to_dict()["context"]) == (8192, 8192)
     assert rows[1].cache_bytes is None
     assert "tp: 3 is illegal" in str(rows[1].error)
+    assert "<th>context</th><td>8192</td>" in rows[2]._repr_html_()
     assert rows[0] == next(kvcalc.sweep("llama-3-8b", batch=1, context="1Ki,max", tp=1))
     with pytest.raises(AttributeError):
         rows[0].batch = 2  # type: ignore[misc]  # the mistake

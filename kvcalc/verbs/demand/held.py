@@ -102,18 +102,21 @@ def held(ranks: Ranks, deployment: Deployment, longest: int) -> Held:
             f"--engine: what {engine.name} reserves for requests of this model that differ is not the sum of what each "
             "takes, so it is not counted over time; --engine exact counts what requests hold"
         )
-    steady = _steady(each, longest, block)
+    steady = _steady(each, block)
     if not steady and longest > MAX_CORNERS * block:
         raise _too_many()
     shape = _slopes(each, longest, block * deployment.dcp) if steady else _steps(each, longest, block)
     return Held(deployment.dp * base, shape, of)
 
 
-def _steady(each: Callable[[int], int], longest: int, block: int) -> bool:
-    """Whether most tokens cost something, so that there would be a step for each of them."""
+def _steady(each: Callable[[int], int], block: int) -> bool:
+    """Whether most tokens cost something, so that there would be a step for each of them.
+
+    Not the first ones, of which windows keep each, however short the longest request is.
+    """
     if block == 1:
         return True
-    start = min(longest, 4 * block) // block * block or 1
+    start = 4 * block
     values = [each(tokens) for tokens in range(start, start + block + 1)]
     return 4 * sum(low < high for low, high in pairwise(values)) > block
 

@@ -48,7 +48,11 @@ def plot(kind: str, models: Sequence[Any], options: Mapping[str, Any], unit: str
         KvcalcError: there is no such kind, an option cannot be, or no point of the picture has a value.
     """
     if kind not in KINDS:
-        raise KvcalcError(f"KIND: no picture of '{kind[:40]}'{nearest_or_all(kind, KINDS)}")
+        near = nearest_or_all(kind, KINDS)
+        first = (
+            f"; the kind comes first: kvcalc plot {next(iter(KINDS))} MODEL" if not models and "?" not in near else ""
+        )
+        raise KvcalcError(f"KIND: no picture of '{kind[:40]}'{near}{first}")
     if unit not in SIZE_UNITS:
         raise KvcalcError(f"--unit: no unit '{unit[:40]}'{nearest_or_all(unit, SIZE_UNITS)}")
     given = dict(given_of(options))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import field
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.noun import noun
@@ -65,6 +66,12 @@ class SweepRow(Record):
     def to_json(self) -> str:
         """The same as text."""
         return json.dumps(self.to_dict(), allow_nan=False)
+
+    def _repr_html_(self) -> str:
+        """A table of its line, for notebooks."""
+        told = {name: "" if value is None else escape(str(value)) for name, value in self.values.items()}
+        rows = (f"<tr><th>{escape(name)}</th><td>{value}</td></tr>" for name, value in told.items())
+        return f"<table>{''.join(rows)}</table>"
 
 
 def rows_of(chunk: Chunk, columns: tuple[str, ...]) -> Iterator[SweepRow]:
