@@ -74,8 +74,9 @@ def _call(arguments: list[str]) -> int:
         from kvcalc.cli.typed_again import step_of_usage  # only where something went wrong
 
         command = error.ctx.command_path if error.ctx else f"kvcalc {arguments[0]}"
-        step = step_of_usage(arguments, command, getattr(error, "option_name", None))
-        return _complain(ExitCode.BAD_INPUT, _first_small(error.format_message()), step)
+        told = _first_small(error.format_message())
+        step = step_of_usage(arguments, command, getattr(error, "option_name", None), told)
+        return _complain(ExitCode.BAD_INPUT, told, step)
     sys.stdout.flush()
     return code if isinstance(code, int) else ExitCode.DONE
 

@@ -33,16 +33,22 @@ def typed_again(arguments: Sequence[str], error: KvcalcError) -> Iterator[str]:
         yield line if mended is None else f"{NEXT}{shlex.join(['kvcalc', *mended])}"
 
 
-def step_of_usage(arguments: Sequence[str], command: str, unknown: str | None) -> str:
+def step_of_usage(arguments: Sequence[str], command: str, unknown: str | None, told: str) -> str:
     """The step after a line that cannot be split: the command that has the option, else the command's help.
+
+    A sweep takes its models as an axis, and not first, as other commands do.
 
     Args:
         arguments: of the command line.
         command: with the program's name.
         unknown: the option that the command lacks, where that is what is wrong.
+        told: what is wrong.
     """
     if unknown in _OF_CAPACITY and arguments[0] in _OF_ONE_MODEL | _OF_SEVERAL:
         return f"{NEXT}{shlex.join(['kvcalc', 'capacity', *arguments[1:]])}"
+    first = tuple(f"({word})" for word in arguments[1:2])
+    if arguments[0] == "sweep" and told.endswith(first) and "--model" not in arguments:
+        return f"{NEXT}{shlex.join(['kvcalc', 'sweep', '--model', *arguments[1:]])}"
     return f"{NEXT}{command} --help"
 
 

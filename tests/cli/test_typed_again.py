@@ -52,6 +52,13 @@ def test_what_is_assumed_is_added_to_the_line(kvcalc: Kvcalc, tmp_path: Path) ->
     assert shlex.split(of_several) == ["estimate", str(config), "--assume", "sliding_window=null"]
 
 
+def test_a_sweep_takes_its_models_as_an_axis(kvcalc: Kvcalc) -> None:
+    refused = kvcalc("sweep", "llama-3-8b,qwen3-8b", "-b", "1,2")
+    assert step(refused.stderr) == "sweep --model llama-3-8b,qwen3-8b -b 1,2"
+    assert kvcalc(*shlex.split(step(refused.stderr))).code == 0
+    assert step(kvcalc("sweep", "llama-3-8b", "qwen3-8b").stderr) == "sweep --help"
+
+
 def test_a_ladder_explains_the_row_that_one_asks_about(kvcalc: Kvcalc) -> None:
     def last(line: str) -> str:
         return kvcalc(*line.split()).stdout.splitlines()[-1].removeprefix(NEXT)
