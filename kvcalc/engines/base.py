@@ -16,7 +16,7 @@ from kvcalc.errors import KvcalcError
 from kvcalc.noun import Noun, noun
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Hashable, Iterator, Mapping
 
     from kvcalc.deployment import Deployment
     from kvcalc.engines.lora import Lora
@@ -149,6 +149,16 @@ class Engine(Noun, ABC):
         Raises:
             KvcalcError: the engine does not serve this model, or not in this way.
         """
+
+    def made_of_longest(self, setup: Setup) -> Hashable:
+        """What is made of the longest request: models for which it is the same are laid out alike.
+
+        And nothing on their ranks but the cache grows with what they hold, so that these may stand for each other.
+
+        Raises:
+            KvcalcError: the engine does not serve this model with such a request.
+        """
+        return setup.max_model_len
 
     def most_usable(self, setup: Setup) -> int | None:  # noqa: ARG002  # for engines
         """What no rank of a deployment uses more of, where that is known before the model is laid out; None: all.

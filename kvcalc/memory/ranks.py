@@ -20,7 +20,7 @@ from kvcalc.scenario.draft_of import draft_deployment, draft_scenario
 from kvcalc.term import GIVEN, Factor, Product, Sum
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Sequence
 
     from kvcalc.engines import Settled, Temporary
     from kvcalc.scenario import Scenario
@@ -106,6 +106,15 @@ class Ranks:
         if settled is None:
             settled = self._settled[deployment] = self.scenario.engine.settle(self._setup(deployment))
         return settled
+
+    def made_of_longest(self, context: int) -> Hashable:
+        """What the engine makes of a context: ranks for which it is the same may stand for each other."""
+        if self._draft is not None:
+            return context
+        try:
+            return self.scenario.engine.made_of_longest(self._setup(Deployment())._replace(max_model_len=context))
+        except KvcalcError:
+            return context
 
     def _setup(self, deployment: Deployment) -> Setup:
         scenario = self.scenario

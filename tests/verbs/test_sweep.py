@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 import kvcalc
 from kvcalc.catalogue import model_names
+from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.element import FORMATS
+from kvcalc.memory import Ranks
 from kvcalc.scenario.axes import AXES
 from kvcalc.scenario.make import make_scenario
 from kvcalc.scenario.option import options_of
@@ -135,6 +137,57 @@ def test_long_axes_are_what_estimate_says(model: str) -> None:
         scenarios = list(product([model], batches, contexts, [None, 2]))
         for row, values in chance.sample(list(zip(rows, scenarios, strict=True)), 12):
             options = dict(zip(("model", "batch", "context", "tp"), values, strict=True))
+            assert {name: row[name] for name in FIELDS} == alone(dict(options)), options
+
+
+LONGEST = (1, 5, 12, 100, 2000, 8000, 8191, 8192, 9000, 20_000, 33_000, 70_000, 114_688, 200_000)
+OF_MANY_CONTEXTS = ("vllm", "vllm@0.20.0", "vllm@0.12.0", "vllm@0.10.0", "sglang", "lmdeploy", "tensorrt-llm")
+READ_OF_A_LENGTH: tuple[dict[str, Any], ...] = (
+    {},
+    {"engine_option": ["max-num-seqs=4"]},
+    {"engine_option": ["enable-chunked-prefill=false"]},
+    {"engine_option": ["performance-mode=throughput"]},
+    {"cache_dtype": "turboquant_4bit_nc"},
+)
+
+
+@examples(8)
+@given(st.integers(0, 2**32))
+def test_an_engine_lays_out_contexts_alike_of_which_it_makes_the_same(seed: int) -> None:
+    """Ranks that a sweep takes for another context are those that it would have made for that one."""
+    chance = random.Random(seed)  # noqa: S311  # any will do
+    engine, model = chance.choice(OF_MANY_CONTEXTS), chance.choice(MODELS)
+    options = chance.choice(READ_OF_A_LENGTH) if engine == "vllm" else {}
+    deployment = Deployment(chance.choice((1, 2, 8)), chance.choice((1, 1, 2)))
+    first, other = (
+        Ranks(make_scenario(model, engine=engine, batch=1, context=context, **options))
+        for context in chance.sample(LONGEST, 2)
+    )
+    contexts = first.scenario.workload.context, other.scenario.workload.context
+    if first.made_of_longest(contexts[0]) == first.made_of_longest(contexts[1]):
+        assert told_of(first, deployment) == told_of(other, deployment), (model, engine, options, contexts)
+
+
+def told_of(ranks: Ranks, deployment: Deployment) -> list[Any]:
+    """What its ranks have beside their caches, and what a cache takes."""
+    if not ranks.can_hold(deployment):
+        return [ranks.why_not_served(deployment)]
+    figures: list[Any] = []
+    for rank in ranks.of(deployment):
+        figures += [rank.weights_bytes, rank.overhead, rank.temporary, rank.stated_cache_bytes]
+        figures += [rank.memory_seen_for_cache, rank.cache_bytes(3, 5000), rank.rate(5000), rank.settled.most_held]
+    return figures
+
+
+@pytest.mark.parametrize("engine", some(["vllm", "sglang", "tensorrt-llm", "lmdeploy"]))
+def test_rows_of_an_engine_at_many_contexts_are_what_estimate_says(engine: str) -> None:
+    chance = random.Random(engine)  # noqa: S311  # any will do
+    for model in ("llama-3-70b", chance.choice(MODELS)):
+        contexts = chance.sample(LONGEST, 4)
+        axes: dict[str, Any] = {"model": [model], "batch": [40, 2], "context": contexts, "engine": [engine]}
+        rows, scenarios = rows_of(Grid(axes, {}, FIELDS)), list(product(axes["batch"], contexts))
+        for row, (batch, context) in chance.sample(list(zip(rows, scenarios, strict=True)), 2):
+            options = {"model": model, "batch": batch, "context": context, "engine": engine}
             assert {name: row[name] for name in FIELDS} == alone(dict(options)), options
 
 

@@ -18,7 +18,7 @@ from kvcalc.mechanisms import GQA, MHA, MLA, MQA
 from kvcalc.noun import noun
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
     from fractions import Fraction
 
     from kvcalc.engines.cache_format import CacheFormat
@@ -59,6 +59,9 @@ class Lmdeploy(Engine):
     block_option: ClassVar[str | None] = "cache-block-seq-len"
     utilization: ClassVar[Fraction | None] = None
     spreads_by: ClassVar[frozenset[str]] = frozenset({"tp", "ep"})
+
+    def made_of_longest(self, setup: Setup) -> Hashable:  # noqa: ARG002  # the interface's
+        return None
 
     def settle(self, setup: Setup) -> LmdeployLayout:
         settings = settings_of(self, setup.gpu)

@@ -23,7 +23,7 @@ from kvcalc.mechanisms import Compressed
 from kvcalc.noun import noun
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
     from fractions import Fraction
 
     from kvcalc.deployment import Deployment
@@ -75,6 +75,10 @@ class Sglang(Engine):
         except KvcalcError:
             return 0
         return None if setup.gpu.memory_bytes is None else setup.gpu.memory_bytes - left_free(setup.gpu, settings)
+
+    def made_of_longest(self, setup: Setup) -> Hashable:
+        """Buffers of HiSparse are as long as it."""
+        return setup.max_model_len if self.option("enable-hisparse") else None
 
     def settle(self, setup: Setup) -> SettledSglang:
         version = parse_version(self.version or VERSIONS[-1])

@@ -18,7 +18,7 @@ from kvcalc.noun import noun
 from kvcalc.units import parse_count, parse_fraction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
     from fractions import Fraction
 
     from kvcalc.engines.cache_format import CacheFormat
@@ -102,6 +102,9 @@ class TensorrtLlm(Engine):
     utilization: ClassVar[Fraction | None] = None
     spreads_by: ClassVar[frozenset[str]] = frozenset({"tp", "pp", "ep", "dp_attention"})
     drafts: ClassVar[bool] = True
+
+    def made_of_longest(self, setup: Setup) -> Hashable:  # noqa: ARG002  # the interface's
+        return None
 
     def settle(self, setup: Setup) -> TensorrtLayout:
         _refuse_unserved(setup)

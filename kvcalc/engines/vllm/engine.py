@@ -17,6 +17,7 @@ from kvcalc.engines.vllm.defaults import UTILIZATION_92, VERSIONS
 from kvcalc.engines.vllm.loaded.lora import as_vllm_has
 from kvcalc.engines.vllm.loaded.stage_tables import check_tables
 from kvcalc.engines.vllm.loaded.weights import TOWERS_LEFT_OUT, TOWERS_ON_FIRST_STAGE, divides_towers, has_whole_towers
+from kvcalc.engines.vllm.longest import made_of_longest
 from kvcalc.engines.vllm.model_types import MIMO_V2, UNUSED_LEFT_OUT
 from kvcalc.engines.vllm.options import DSPARK, GIVEN_ELSEWHERE, OPTIONS
 from kvcalc.engines.vllm.profiled.budget import usable_bytes
@@ -30,7 +31,7 @@ from kvcalc.model.towers import text_model
 from kvcalc.noun import noun
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
 
     from kvcalc.deployment import Deployment
     from kvcalc.engines.lora import Lora
@@ -118,6 +119,9 @@ class Vllm(Engine):
 
     def adapters(self, asked: Lora, model: Model) -> Lora:
         return as_vllm_has(asked, model, parse_version(self.version or VERSIONS[-1]))
+
+    def made_of_longest(self, setup: Setup) -> Hashable:
+        return made_of_longest(setup, settings_of(self, setup))
 
     def most_usable(self, setup: Setup) -> int | None:
         """The memory requested."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError
 from kvcalc.legality import check_legal
+from kvcalc.memory import Ranks
 from kvcalc.scenario.asked_workload import MEDIA
 from kvcalc.scenario.make import BESIDE, make_scenario
 from kvcalc.scenario.reading import MAX_CONTEXT_WORD
@@ -18,7 +20,7 @@ from kvcalc.verbs.sweeping.one_by_one import row_of
 from kvcalc.verbs.sweeping.smallest_known import SmallestKnown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
     from kvcalc.scenario import Scenario
     from kvcalc.verbs.sweeping.columns import Columns
@@ -56,22 +58,25 @@ _SETTLED_ONCE = frozenset(
 """Options with which rows may share what is settled once. With any other a row is a whole estimate of its own."""
 
 _CONTEXTS = 64
-"""Of an engine that settles each context anew, those that are remembered."""
+"""Of an engine that lays out models for each anew, those that are remembered."""
+
+_CONTEXTS_TOLD = 4096
+"""Contexts of which it is remembered what an engine makes of them: a sweep comes back to them with every batch."""
 
 
 class Family:
     """What settings have in common that differ in their deployments alone."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[int | None, SmallestKnown] = OrderedDict()
+        self._known: OrderedDict[Hashable, SmallestKnown] = OrderedDict()
 
-    def known(self, scenario: Scenario, context: int | None = None) -> SmallestKnown:
-        """What is known of smallest deployments, of one context where it settles how ranks are laid out."""
-        if context not in self._known:
-            self._known[context] = SmallestKnown(scenario)
+    def known(self, scenario: Scenario, made: Hashable = None) -> SmallestKnown:
+        """What is known of smallest deployments, of all contexts of which an engine makes the same."""
+        if made not in self._known:
+            self._known[made] = SmallestKnown(scenario)
             if len(self._known) > _CONTEXTS:
                 self._known.popitem(last=False)
-        return self._known[context]
+        return self._known[made]
 
     def forget(self) -> None:
         """Let go of what is remembered of single workloads."""
@@ -80,10 +85,15 @@ class Family:
 
 
 class _EachRow:
-    """Rows of an engine, one by one: ranks are settled once for each context."""
+    """Rows of an engine, one by one: ranks are settled once for all contexts of which it makes the same."""
 
     def __init__(self, scenario: Scenario, family: Family, fields: Sequence[str], *, shares: bool) -> None:
         self._scenario, self._family, self._fields, self._shares = scenario, family, fields, shares
+
+    @cached_property
+    def _made(self) -> Callable[[int], Hashable]:
+        """What the engine makes of a context."""
+        return lru_cache(maxsize=_CONTEXTS_TOLD)(Ranks(self._scenario).made_of_longest)
 
     def over_batch(self, context: int, batches: Sequence[int]) -> Columns:
         rows = [self._row(batch, context) for batch in batches]
@@ -97,7 +107,7 @@ class _EachRow:
         scenario = self._scenario.with_workload(batch, context)
         if not self._shares:
             return row_of(scenario, self._fields)
-        return row_of(scenario, self._fields, self._family.known(scenario, context))
+        return row_of(scenario, self._fields, self._family.known(scenario, self._made(context)))
 
 
 class Setting:

@@ -191,6 +191,13 @@ def _of_width(
     return Product(name, (tokens, *experts, elements, element), source)
 
 
+def context_of_latents(max_model_len: int, settings: Settings) -> int:
+    """Tokens of a context whose keys and values are made at once (determine_chunked_prefill_workspace_size)."""
+    block = settings.block_size or LATENT_BLOCK
+    asked = max(8 * max_model_len, 4 * settings.max_num_seqs * block)
+    return max(min(asked, 64 * 1024), settings.max_num_seqs * block)
+
+
 def _latent(latent: Latent, shapes: Shapes, tokens: Factor, setup: Setup, settings: Settings) -> tuple[Product, ...]:
     """What attention holds where keys and values are made of a latent.
 
@@ -202,9 +209,7 @@ def _latent(latent: Latent, shapes: Shapes, tokens: Factor, setup: Setup, settin
     if settings.runner == "v0":
         source = "vllm/attention/backends/mla/common.py, _forward_prefill"
         return (Product("attention over a latent", (tokens, heads, queries, element), source),)
-    block = settings.block_size or LATENT_BLOCK
-    asked = max(8 * setup.max_model_len, 4 * settings.max_num_seqs * block)
-    context = max(min(asked, 64 * 1024), settings.max_num_seqs * block)
+    context = context_of_latents(setup.max_model_len, settings)
     source = "vllm/model_executor/layers/attention/mla_attention.py, determine_chunked_prefill_workspace_size"
     seen = "recorded at the peak of GLM-4.7-Flash, 0.29 (mondegreens/apron, tests of its startup peak) [one log]"
     heads_of_step = (tokens, Factor("copies", 5), heads, Factor("widest_of_a_head", latent.widest), element)

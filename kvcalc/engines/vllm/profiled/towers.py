@@ -137,7 +137,7 @@ def seen_by(setup: Setup, settings: Settings, hidden_size: int, element: int) ->
         pixels = (step, Factor("pixels_of_a_token", each, "element"), size)
         given = Product("images", pixels, f"{RUNNER}, batched_dummy_mm_inputs")
         return Seen((Product("embeddings of images", (step, width, size), RUNNER), given))
-    largest = LARGEST_IMAGE * (_pairs(settings) if tower.videos else 1)
+    largest = LARGEST_IMAGE * (pairs_of_frames(settings) if tower.videos else 1)
     items = max(1, min(settings.max_num_batched_tokens // largest, settings.max_num_seqs))
     tokens = Factor("tokens_of_the_largest_images", items * largest, "token")
     told = ("tokens x spatial_merge_size x spatial_merge_size", f"{tokens.value:,} x 2 x 2")
@@ -156,7 +156,7 @@ def seen_by(setup: Setup, settings: Settings, hidden_size: int, element: int) ->
     return Seen((embeddings, images), (Product("a layer of the tower", (patches, elements, size), source), images))
 
 
-def _pairs(settings: Settings) -> int:
+def pairs_of_frames(settings: Settings) -> int:
     """Pairs of frames of the video that is profiled."""
     long = settings.version >= LONG_AS_A_REQUEST
     fits = settings.max_model_len if long else settings.max_num_batched_tokens
