@@ -43,16 +43,15 @@ def absorbed_projections(setup: Setup, stage: Stage) -> Iterator[Product]:
             )
 
 
-def sizes_of_absorbed(setup: Setup, stage: Stage) -> Iterator[int]:
-    """Bytes of each of the copies, in the order in which they are made."""
+def sizes_of_absorbed(setup: Setup, stage: Stage) -> Iterator[tuple[int, int]]:
+    """How many copies of how many bytes there are."""
     if setup.model.model_type in _IN_PLACE:
         return
     for layer, count in stage.kinds.items():
         if isinstance(attention := layer.attention, MLA):
             wide = attention.num_heads // setup.deployment.tp * attention.kv_lora_rank * _element_bytes(setup)
-            for _ in range(count):
-                yield wide * attention.qk_nope_head_dim
-                yield wide * attention.v_head_dim
+            yield count, wide * attention.qk_nope_head_dim
+            yield count, wide * attention.v_head_dim
 
 
 def _element_bytes(setup: Setup) -> int:
