@@ -74,12 +74,12 @@ class RankWeights:
         experts = () if known is None else tuple(part for part in known.alike if part[0].split == "ep")
         return self._share_of(experts, self._settled.placement)
 
-    @property
+    @cached_property
     def host_bytes(self) -> int:
         """What host memory holds of its weights; 0 where they are not known."""
         if self._settled.placement == EVERYTHING:
             return 0
-        return (self._share_of_weights(EVERYTHING) or 0) - (self._share_of_weights(self._settled.placement) or 0)
+        return (self._share_of_weights(EVERYTHING) or 0) - (self.share_bytes or 0)
 
     def _share_of_weights(self, placement: Placement) -> int | None:
         known = self._held

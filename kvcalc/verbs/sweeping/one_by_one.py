@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.errors import KvcalcError
 from kvcalc.memory import Fit
 from kvcalc.verbs.estimate import estimate
-from kvcalc.verbs.estimate_parts import beside_cache, gpus_by_memory, looked_at, sequences_held, unsplit_rank
+from kvcalc.verbs.estimate_parts import beside_cache, gpus_by_memory, looked_at, unsplit_rank
 from kvcalc.verbs.searching.replica import replica_bytes
 from kvcalc.verbs.sweeping.columns import ERROR, FIELDS, error_columns, flat
 from kvcalc.verbs.sweeping.smallest_known import SmallestKnown
@@ -64,6 +64,6 @@ def _figures(scenario: Scenario, fields: Sequence[str], known: SmallestKnown | N
         "gpus_tp": None if smaller is None else smaller.tp,
         "gpus_pp": None if smaller is None else smaller.pp,
         "gpus_dp": None if smaller is None else smaller.dp,
-        "most_sequences": sequences_held(scenario, shown, ranks) if "most_sequences" in fields else None,
+        "most_sequences": known.sequences_held(scenario, shown) if "most_sequences" in fields else None,
         ERROR: None,
     }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from kvcalc.deployment import Deployment
 from kvcalc.memory import Fit, Ranks
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT
+from kvcalc.verbs.estimate_parts import sequences_held
 from kvcalc.verbs.searching.candidate import Candidate
 from kvcalc.verbs.searching.capacity_search import least, replica_of
 from kvcalc.verbs.searching.deployment_search import SEARCH_EFFORT, smallest
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from kvcalc.scenario import Scenario
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 _Finding = tuple[int, "Candidate | None"]
@@ -70,11 +72,17 @@ class SmallestKnown:
         self._over_context: dict[int, _Findings] = {}
         self._tabled = self._ordered and scenario.engine.plain
         self._tables: dict[int, SmallestTable] = {}
+        self._most: dict[tuple[int, Deployment], int | None] = {}
 
     def found(self, scenario: Scenario, ranks: Ranks) -> Candidate | None:  # noqa: ARG002  # as `smallest` is called
         """The smallest of the scenario with a workload: a candidate for that, or for a smaller one."""
         workload = scenario.workload
         return self.over_batch(workload.context, [workload.batch])[0]
+
+    def sequences_held(self, scenario: Scenario, shown: Candidate) -> int | None:
+        """The most at the scenario's context on a candidate's deployment, which is the same with every batch."""
+        key = scenario.workload.context, shown.deployment
+        return _remembered(self._most, key, lambda: sequences_held(scenario, shown, self.ranks))
 
     def over_batch(self, context: int, batches: Sequence[int]) -> list[Candidate | None]:
         """What is found at a context for each of some batches."""
@@ -126,12 +134,12 @@ class SmallestKnown:
         return list(_over(contexts, findings, look))
 
 
-def _remembered(memory: dict[int, T], number: int, make: Callable[[], T]) -> T:
-    if number not in memory:
+def _remembered(memory: dict[K, T], key: K, make: Callable[[], T]) -> T:
+    if key not in memory:
         if len(memory) >= _REMEMBERED:
             memory.clear()
-        memory[number] = make()
-    return memory[number]
+        memory[key] = make()
+    return memory[key]
 
 
 def _over(numbers: Sequence[int], findings: _Findings, look: Callable[[int], _Finding]) -> Iterator[Candidate | None]:
