@@ -130,7 +130,7 @@ MEMORY_RULES = (
         "non-torch memory as observed, by version, card and ranks; from 0.27 to 0.30 what PyTorch keeps, 0.1 GiB (six "
         "machines), 0.05 with enforce-eager (three); CUDA graphs as estimated, fitted: from 0.20 about 0.021 GiB a "
         "layer on Hopper (35 logs) and 0.019 on others (eight), with runner V2 from 0.29 8 MiB a size (four), and "
-        "0.021 GiB a layer more where NCCL sums over PCIe (five; GeForce, or more than 2 ranks before Blackwell); "
+        "0.021 GiB a layer more where NCCL sums over PCIe (five; before Blackwell, GeForce or more than 2 ranks); "
         "counters of runner V2, max-num-seqs x vocabulary x 4.125 bytes, from 0.27",
         "start-up logs; vllm/v1/worker/gpu_model_runner.py, profile_cudagraph_memory; "
         "vllm/v1/worker/gpu/sample/penalties.py",

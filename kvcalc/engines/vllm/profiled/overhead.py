@@ -125,8 +125,8 @@ middle; 0.049 and 0.065 in two more. Fitted."""
 GRAPHS_OF_NCCL = 21 * GIB // 1000
 """What a layer's graphs of all sizes hold beside that where NCCL adds up what ranks computed: 0.034 to 0.052 a layer in
 all (0.10 to 0.19; 4 L40S, 4 RTX 3090, 4 A100 PCIe, 2 of compute capability 8.9, 2 A100 of two nodes), where 2 A100 PCIe
-with vLLM's own all-reduce have 0.023. 4 RTX PRO 6000, which reach each other's memory, had 0.016 in all (0.28).
-Fitted."""
+with vLLM's own all-reduce have 0.023. Cards of Blackwell show none: 4 RTX PRO 6000 had 0.016 in all (0.28), 2 RTX 5090
+none (0.26.1rc1, by its tokens) and half as much (0.20.0). Fitted."""
 OWN_ALL_REDUCE_OVER_PCIE = 2
 """Ranks at most: CustomAllreduce of vllm/distributed/device_communicators/custom_all_reduce.py is disabled on more
 without NVLink, and where cards cannot reach each other's memory, as GeForce cards without a bridge cannot."""
@@ -227,13 +227,14 @@ def graphs_of(setup: Setup, settings: Settings, layers: int) -> Ranged:
 
 
 def _sums_by_nccl(setup: Setup) -> bool:
-    """Whether ranks add up what they computed through NCCL, not through vLLM's own all-reduce."""
+    """Whether graphs hold what NCCL needs: ranks add up through it, not through vLLM's own all-reduce."""
     gpu, ranks = setup.gpu, setup.deployment.tp
     if gpu.vendor != "NVIDIA" or ranks == 1 or not _over_pcie(gpu):
         return False
-    if "GeForce" in (gpu.title or "") and "NVLink" not in (gpu.interconnect or ""):
-        return True
-    return ranks > OWN_ALL_REDUCE_OVER_PCIE and (gpu.compute_capability or HOPPER) < BLACKWELL_GDDR
+    if (gpu.compute_capability or HOPPER) >= BLACKWELL_GDDR:
+        return False
+    without_bridge = "GeForce" in (gpu.title or "") and "NVLink" not in (gpu.interconnect or "")
+    return without_bridge or ranks > OWN_ALL_REDUCE_OVER_PCIE
 
 
 def _over_pcie(gpu: Gpu) -> bool:
