@@ -334,6 +334,12 @@ def test_what_a_machine_cannot_do_is_a_kvcalc_error_too() -> None:
     assert int(kv.CannotRunError("no disk").exit_code) == 3
 
 
+def test_a_result_as_text_has_no_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notebooks set FORCE_COLOR, and what is written to a file from there is read elsewhere."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b" not in str(kv.estimate("llama-3-8b"))
+
+
 def test_a_calculation_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     kv.estimate("gemma-3-27b", context="128Ki")
     assert capsys.readouterr() == ("", "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.render import Format, Report, render
+from kvcalc.render import Report
 from kvcalc.render.html import write
 from kvcalc.render.screens.bench import bench_report
 from kvcalc.render.screens.capacity import capacity_report
@@ -23,6 +23,7 @@ from kvcalc.render.screens.listing import (
 from kvcalc.render.screens.log_check import log_check_report
 from kvcalc.render.screens.plan import plan_report
 from kvcalc.render.screens.verify import verification_report
+from kvcalc.render.terminal.table import draw
 from kvcalc.speed.result import Bench
 from kvcalc.units import with_unit
 from kvcalc.verbs.capacity_result import Capacity
@@ -69,8 +70,8 @@ REPORTS: Mapping[type[Result], Callable[[Any], Report]] = MappingProxyType(
 
 
 def screen(result: Result) -> str:
-    """What the command prints, without the notes."""
-    return render(REPORTS[type(result)](result), Format.TABLE).removesuffix("\n")
+    """What the command prints, without the notes; never with colours, since a text may go anywhere."""
+    return draw(REPORTS[type(result)](result).view(), terminal=False, colours=False).removesuffix("\n")
 
 
 def html(result: Result) -> str:

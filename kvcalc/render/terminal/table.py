@@ -39,17 +39,18 @@ Drawn = tuple[Span, ...]
 """A line of the screen."""
 
 
-def draw(view: View, *, terminal: bool) -> str:
+def draw(view: View, *, terminal: bool, colours: bool | None = None) -> str:
     """The view as text.
 
     Args:
         view: what to draw.
         terminal: whether it goes to one: then there may be colour, and columns that have no space are left out.
+        colours: whether there are colours; None: as the environment has it.
     """
     if len(view.blocks) == 1 and isinstance(view.blocks[0], Verbatim):
         return view.blocks[0].text
     width = max(1, min(get_terminal_size().columns, _UNLIMITED)) if terminal else _width_of_file(view)
-    colours = has_colours(terminal=terminal)
+    colours = has_colours(terminal=terminal) if colours is None else colours
     written = []
     for index, block in enumerate(view.blocks):
         if index and not isinstance(block, Bar):

@@ -241,7 +241,7 @@ def _notes(trace: Trace, stays: Stays, serving: Serving, speed: Fraction) -> Ite
     if trace.disordered and serving.rate is None:
         yield note(
             "trace-sorted",
-            f"{trace.disordered:,} requests arrive before one that is above them in the trace: they are sorted",
+            f"the trace is sorted by time: a later line is of an earlier time {trace.disordered:,} times",
             requests=trace.disordered,
         )
     if without := len(trace.inputs) - stays.number:
