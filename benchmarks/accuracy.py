@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import re
 import sys
-from math import ceil
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from accuracy_cards import by_card, quantile
 from accuracy_llama_cpp import llama_cpp
-from accuracy_logs import GROUPS, PARTS, Compared, compared, first_sight
+from accuracy_logs import GROUPS, PARTS, SHARED_WITH_THE_HOST, Compared, compared, first_sight
 from accuracy_vectors import vectors
 
 from kvcalc.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-SHARED_WITH_THE_HOST = {"gb10", "strix-halo", "jetson-thor"}
-"""Cards without memory of their own."""
 
 PAGE = Path(__file__).parents[1] / "docs" / "accuracy.md"
 
@@ -113,6 +110,7 @@ def page() -> str:
         *_summary(found),
         _RANGES.rstrip("\n"),
         *_ranges(found),
+        *by_card(found),
         _FIRST.rstrip("\n"),
         *_first_sight(),
     ]
@@ -171,12 +169,6 @@ def _summary_cells(part: str, group: str, rows: Sequence[Compared]) -> Iterator[
     yield quantile(of_card, refused, 0.9) if of_card else ""
     off = [each.error for each in rows if each.error and not each.exact]
     yield f"{sum(error > 0 for error in off)} of {len(off)}"
-
-
-def quantile(errors: Sequence[float], refused: int, share: float) -> str:
-    """The least error that no fewer than this share of the figures stay within; refusals are beyond all."""
-    index = max(0, ceil(share * (len(errors) + refused)) - 1)
-    return f"{errors[index]:.2%}" if index < len(errors) else "refused"
 
 
 def _table(rows: Sequence[Compared]) -> Iterator[str]:

@@ -33,7 +33,10 @@ SERIES = "known, vLLM 0.19.0 on H100"
 OF_SGLANG = {True: "SGLang, known", False: "SGLang, later"}
 FORKS = "later, forks of vLLM"
 KERNELS = "later, with --moe-backend"
-GROUPS = (SERIES, "known, other versions and cards", "later", KERNELS, FORKS, *OF_SGLANG.values())
+SHARED_WITH_THE_HOST = {"gb10", "strix-halo", "jetson-thor"}
+"""Cards without memory of their own."""
+STOCK_VLLM = (SERIES, "known, other versions and cards", "later")
+GROUPS = (*STOCK_VLLM, KERNELS, FORKS, *OF_SGLANG.values())
 """Logs that are like each other, and when they became known."""
 _SERIES = "llm-d-incubation/llm-d-planner#205"
 
